@@ -1,0 +1,1 @@
+"""Discord in: commands, buttons and live cards."""

@@ -1,0 +1,1 @@
+"""Work: claim, render, store, record, post. torch stays inside `generator.engines`."""

@@ -1,0 +1,1 @@
+"""How a model runs: one module an engine."""

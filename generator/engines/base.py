@@ -1,0 +1,66 @@
+"""What an engine is. An engine turns one job into frames, sound or a finished file; it knows nothing of queues."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from clips.domain import ClipSpec, Plan
+
+Frame = NDArray[np.uint8]
+"""One picture, shape (height, width, 3), RGB, 0–255."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeSeed:
+    """One take of a job. With `variation_strength` the noise of `variation_seed` is mixed in, 0 (none) to 1."""
+
+    index: int
+    seed: int
+    variation_seed: int | None = None
+    variation_strength: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to render. `inputs` are named files: `photo` always, `end_photo`, `references`, … where the model takes them."""
+
+    spec: ClipSpec
+    plan: Plan
+    inputs: Mapping[str, Path]
+    takes: Sequence[TakeSeed]
+
+
+class Sink(Protocol):
+    """Where a render goes. Called from the engine's thread; each call may block while the encoder catches up."""
+
+    def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
+        """Append frames to a take: shape (n, height, width, 3), RGB; `take` is `TakeSeed.index`."""
+        ...
+
+
+class Context(Protocol):
+    """What an engine may ask of the worker while it renders. Safe to call from the engine's own thread."""
+
+    def report(self, phase: str, done: int, total: int) -> None:
+        """Tell progress: `phase` is `load`, `encode`, `step` or `decode`, `done` of `total`."""
+        ...
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `CancelledError` if the member cancelled, `LeaseLostError` if the take is no longer ours."""
+        ...
+
+
+class Engine(Protocol):
+    """A loaded model. Synchronous work runs in a thread of the engine's own, so that the worker's loop never blocks."""
+
+    def plan(self, spec: ClipSpec, photo_size: tuple[int, int]) -> Plan:
+        """Snap size, frames and rate to what the model can do. `photo_size` is (width, height) in pixels."""
+        ...
+
+    async def render(self, job: Job, sink: Sink, context: Context) -> None:
+        """Render every take of the job into the sink. Raises what `context` raises, `RetryableError`, `MemberError`."""
+        ...

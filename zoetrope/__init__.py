@@ -1,0 +1,1 @@
+"""The command line: the only place, beside `__main__` files, that composes processes."""
