@@ -26,7 +26,7 @@ class TakeSeed:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to render. `inputs` are named files: `photo` always, `end_photo`, `references`, … where the model takes them."""
+    """What to render. `inputs` are named files: `photo` always, `end_photo` and others where the model takes them."""
 
     spec: ClipSpec
     plan: Plan
