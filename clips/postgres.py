@@ -1,0 +1,206 @@
+"""Connections to Postgres: the pool, single connections, and transactions that are tried again.
+
+Every session speaks UTC, gives jsonb as Python values, and is bounded in how long a statement runs or waits for a lock.
+Where the server comes from is no matter here; one of our own comes from `clips.embedded`.
+
+PgBouncer in transaction mode: `?pgbouncer=true` in the DSN. Statements are then not kept prepared, and the time-outs
+cannot travel as start-up settings; give them to the role (`ALTER ROLE … SET statement_timeout = '30s'`). LISTEN needs a
+direct DSN (`clips.notices`).
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import count
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from clips.errors import RetryableError, SetupError
+
+Pool = asyncpg.Pool
+Connection = asyncpg.Connection | PoolConnectionProxy
+_Result = TypeVar("_Result")
+
+OLDEST_SERVER = 15
+_CLOSE_BOUND = 10.0
+_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds before each further attempt, ± half; together enough for a server to restart."""
+
+_CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
+# asyncpg may answer with InternalClientError once a backend has died. TimeoutError is an OSError.
+_LOST = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
+    asyncpg.InterfaceError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+_UNREACHABLE = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InternalClientError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What every connection is opened with. The bounds hold on the server; the client waits a little longer."""
+
+    application_name: str
+    statement_timeout: timedelta = timedelta(seconds=30)
+    lock_timeout: timedelta = timedelta(seconds=10)
+
+
+@asynccontextmanager
+async def connect_pool(dsn: str, session: Session, *, max_size: int = 10) -> AsyncGenerator[Pool]:
+    """A pool whose first connection stands, closed at the end. `SetupError` where no session can be had."""
+    arguments, pooled = _arguments(dsn, session)
+    pool = asyncpg.create_pool(
+        min_size=1,
+        max_size=max_size,
+        init=_greet,
+        reset=_keep if pooled else None,
+        **arguments,
+    )
+    try:
+        await pool
+    except Exception as error:
+        pool.terminate()
+        raise _told(error, dsn) from error
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_BOUND):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+async def connect(dsn: str, session: Session) -> asyncpg.Connection:
+    """One connection outside any pool, for the caller to close. `SetupError` where it cannot be had."""
+    arguments, _ = _arguments(dsn, session)
+    try:
+        connection = await asyncpg.connect(**arguments)
+        await _greet(connection)
+    except Exception as error:
+        raise _told(error, dsn) from error
+    return connection
+
+
+async def retrying(pool: Pool, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+    """Runs `work` in a transaction, and again after a deadlock, a serialization failure or a lost connection.
+
+    A connection lost while committing leaves open whether the transaction counts: `work` must come out the same when it
+    runs again after it has counted (insert on a key, match the lease). `RetryableError` once the attempts are used up.
+    """
+    for attempt in count():
+        try:
+            return await _in_transaction(pool, work)
+        except _TryAgainError as again:
+            if attempt == len(_PAUSES):
+                raise RetryableError(f"Postgres did not carry this out in {attempt + 1} attempts: {again}") from again
+            pause = _PAUSES[attempt]
+        await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads rivals, guards nothing
+    raise AssertionError
+
+
+class _TryAgainError(Exception):
+    """The attempt failed for a reason that passes."""
+
+
+async def _in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+    try:
+        connection = await pool.acquire()
+    except _UNREACHABLE as error:
+        raise _TryAgainError(_words(error)) from error
+    try:
+        async with connection.transaction():
+            return await work(connection)
+    except _CONFLICTS as error:
+        raise _TryAgainError(_words(error)) from error
+    except _LOST as error:
+        # The same types come from a wrong call or from the work's own files: only a dead connection makes them ours.
+        if not connection.is_closed():
+            raise
+        raise _TryAgainError(_words(error)) from error
+    finally:
+        await _release(pool, connection)
+
+
+async def _release(pool: Pool, connection: PoolConnectionProxy) -> None:
+    try:
+        await pool.release(connection)
+    except _LOST:
+        connection.terminate()
+
+
+async def _greet(connection: Connection) -> None:
+    major = connection.get_server_version().major
+    if major < OLDEST_SERVER:
+        raise SetupError(f"The database server is PostgreSQL {major}; Zoetrope needs {OLDEST_SERVER} or newer.")
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+async def _keep(connection: Connection) -> None:
+    """Behind PgBouncer a session is nobody's: there is nothing to reset."""
+
+
+def _arguments(dsn: str, session: Session) -> tuple[dict[str, Any], bool]:
+    """The arguments that asyncpg connects with, and whether PgBouncer stands in between."""
+    parts = urlsplit(dsn)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    pooled = ("pgbouncer", "true") in query
+    server_settings = {"application_name": session.application_name, "timezone": "UTC"}
+    if not pooled:
+        server_settings |= {
+            "statement_timeout": _milliseconds(session.statement_timeout),
+            "lock_timeout": _milliseconds(session.lock_timeout),
+        }
+    arguments: dict[str, Any] = {
+        "dsn": parts._replace(query=urlencode([pair for pair in query if pair[0] != "pgbouncer"])).geturl(),
+        "server_settings": server_settings,
+        "command_timeout": session.statement_timeout.total_seconds() + 5,
+        "timeout": 15,
+    }
+    if pooled:
+        arguments["statement_cache_size"] = 0
+    return arguments, pooled
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(round(duration.total_seconds() * 1000))
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _told(error: Exception, dsn: str) -> Exception:
+    """The sentence for the host; the password of the DSN stays out of it."""
+    parts = urlsplit(dsn)
+    where = f"the database server at {parts.hostname or 'its local socket'}"
+    match error:
+        case SetupError():
+            return error
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            return SetupError(f"DATABASE_URL: {where} refused the user {parts.username!r}: {error}.")
+        case asyncpg.InvalidCatalogNameError():
+            return SetupError(f"DATABASE_URL: {where} has no database {parts.path[1:]!r}. Create it or name another.")
+        case asyncpg.ClientConfigurationError() | ValueError():
+            return SetupError(f"DATABASE_URL is not an address that Postgres understands: {error}.")
+        case _ if isinstance(error, _UNREACHABLE):
+            return SetupError(f"DATABASE_URL: {where} cannot be reached ({_words(error)}). Is it running?")
+        case _:
+            return error

@@ -1,0 +1,67 @@
+"""A real Postgres for the whole run, migrated once, and a copy of that database for each test that asks for one.
+
+`ZOETROPE_TEST_DATABASE_URL` names another server (a user who may create databases) to run against.
+"""
+
+import os
+from collections.abc import AsyncGenerator
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from clips.embedded import embedded
+from clips.migrate import migrate
+from clips.postgres import Pool, Session, connect, connect_pool
+
+# A crash may lose this data: it is made again in a second.
+CARELESS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+
+
+def _database(dsn: str, name: str) -> str:
+    return urlsplit(dsn)._replace(path=f"/{name}").geturl()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[str]:
+    """The DSN of a server on which databases can be made."""
+    if given := os.environ.get("ZOETROPE_TEST_DATABASE_URL"):
+        yield given
+        return
+    async with embedded(tmp_path_factory.mktemp("postgres"), settings=CARELESS) as dsn:
+        yield dsn
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def template(server: str) -> AsyncGenerator[str]:
+    """The name of a migrated, otherwise empty database that nobody is connected to."""
+    name = f"zoetrope_template_{uuid4().hex[:12]}"
+    administrator = await asyncpg.connect(server)
+    await administrator.execute(f"CREATE DATABASE {name}")
+    connection = await connect(_database(server, name), Session("zoetrope tests"))
+    try:
+        await migrate(connection)
+    finally:
+        await connection.close()
+    yield name
+    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await administrator.close()
+
+
+@pytest.fixture
+async def dsn(server: str, template: str) -> AsyncGenerator[str]:
+    """A database of the test's own, migrated."""
+    name = f"zoetrope_test_{uuid4().hex[:12]}"
+    administrator = await asyncpg.connect(server)
+    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield _database(server, name)
+    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await administrator.close()
+
+
+@pytest.fixture
+async def pool(dsn: str) -> AsyncGenerator[Pool]:
+    async with connect_pool(dsn, Session("zoetrope tests")) as connections:
+        yield connections
