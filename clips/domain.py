@@ -117,7 +117,7 @@ class ClipSpec:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be rendered: snapped to the model. Pixels, frames, frames per second; `credits` is the quote of one take."""
+    """What will be rendered: pixels, frames and frames per second that the model can do; `credits` quotes one take."""
 
     width: int
     height: int

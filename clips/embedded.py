@@ -110,8 +110,9 @@ class _Server:
             self._data = self._folder / str(self._installation.major)
             if major is None:
                 await self._make_data()
-            # The lock is ours, so the process that this names is none of our server's: it would only mislead the next.
-            (self._data / "postmaster.pid").unlink(missing_ok=True)
+            # As the lock is ours, the process that these name is a stranger or a zombie: they would stop the next server.
+            for left_over in ("postmaster.pid", f"{_SOCKET}.lock"):
+                (self._data / left_over).unlink(missing_ok=True)
             socket_folder = self._data
             if len(os.fsencode(self._data / _SOCKET)) > _LONGEST_SOCKET or "," in str(self._data):
                 socket_folder = self._short_folder = self._give(Path(tempfile.mkdtemp(prefix="zoetrope-")))

@@ -1,0 +1,198 @@
+"""Messages that must come to be in a channel. Owns the SQL of `deliveries` and `discord_blocks`.
+
+A delivery is out of date while `posted_rev` is below `wanted_rev`. Whoever leases it is its only writer: it renders the
+message from the request as it is now and marks the revision that it read, so nothing stale overwrites.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from uuid import UUID
+
+from clips.domain import ChannelId, DeliveryId, GuildId, MessageId, RequestId, TakeId
+from clips.postgres import Pool, retrying
+
+CHANGED = "deliveries"
+"""Notice: a delivery is out of date."""
+LEASE = timedelta(seconds=60)
+"""Longer than the slowest upload; a courier that dies is followed after it."""
+
+
+class DeliveryKind(StrEnum):
+    """`card` stands while the request waits and renders; `reply` carries the takes, or why there are none."""
+
+    CARD = "card"
+    REPLY = "reply"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A leased message. `wanted_rev` is the revision to mark once what was read after leasing is posted.
+
+    `sending`: a first send was begun and its outcome is not known. `attached`: Discord's attachment id by take.
+    """
+
+    delivery_id: DeliveryId
+    request_id: RequestId
+    kind: DeliveryKind
+    guild_id: GuildId
+    channel_id: ChannelId
+    wanted_rev: int
+    message_id: MessageId | None
+    sending: bool
+    attached: dict[TakeId, int]
+    mentioned_at: datetime | None
+    limit_bytes: int | None
+    attempts: int
+    owner: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted:
+    """What the channel shows now. `message_id` None: nothing, and nothing need be."""
+
+    message_id: MessageId | None
+    attached: dict[TakeId, int]
+    mentioned: bool
+    closed: bool
+
+
+# A first post goes before an edit, a reply before a card: progress can wait, a clip must not.
+_LEASE = """
+    UPDATE deliveries SET lease_owner = $1, lease_until = clock_timestamp() + $2
+    WHERE delivery_id = (
+        SELECT delivery_id FROM deliveries
+        WHERE posted_rev < wanted_rev AND failure IS NULL AND next_at <= clock_timestamp()
+          AND (lease_until IS NULL OR lease_until < clock_timestamp())
+        ORDER BY kind = 'card', message_id IS NOT NULL, next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+    RETURNING *
+"""
+_SENDING = """
+    UPDATE deliveries SET sending = true, lease_until = clock_timestamp() + $3
+    WHERE delivery_id = $1 AND lease_owner = $2 RETURNING true
+"""
+_POSTED = """
+    UPDATE deliveries SET posted_rev = greatest(posted_rev, $3), posted_at = clock_timestamp(), message_id = $4,
+        sending = false, attached = $5, mentioned_at = CASE WHEN $6 THEN clock_timestamp() ELSE mentioned_at END,
+        closed = $7, attempts = 0, lease_owner = NULL, lease_until = NULL
+    WHERE delivery_id = $1 AND lease_owner = $2 RETURNING true
+"""
+_LATER = """
+    UPDATE deliveries SET next_at = clock_timestamp() + $3, attempts = attempts + 1,
+        lease_owner = NULL, lease_until = NULL
+    WHERE delivery_id = $1 AND lease_owner = $2
+"""
+_DEAD = """
+    UPDATE deliveries SET failure = $3, closed = true, lease_owner = NULL, lease_until = NULL
+    WHERE delivery_id = $1 AND lease_owner = $2
+"""
+_LIMIT = "UPDATE deliveries SET limit_bytes = $3 WHERE delivery_id = $1 AND lease_owner = $2"
+_REFRESH = """
+    UPDATE deliveries SET wanted_rev = wanted_rev + 1 WHERE delivery_id IN (
+        SELECT delivery_id FROM deliveries d
+        WHERE kind = 'card' AND message_id IS NOT NULL AND NOT closed AND failure IS NULL AND posted_rev = wanted_rev
+          AND posted_at < clock_timestamp() - CASE
+              WHEN EXISTS (SELECT FROM takes t WHERE t.request_id = d.request_id AND t.state = 'running')
+              THEN interval '3 seconds' ELSE interval '60 seconds' END
+        ORDER BY posted_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+"""
+_WAIT = """
+    SELECT extract(epoch FROM min(greatest(next_at, lease_until)) - clock_timestamp())::double precision
+    FROM deliveries WHERE posted_rev < wanted_rev AND failure IS NULL
+"""
+_BLOCK = """
+    INSERT INTO discord_blocks (scope, blocked_until) VALUES ($1, clock_timestamp() + $2)
+    ON CONFLICT (scope) DO UPDATE SET blocked_until = greatest(discord_blocks.blocked_until, excluded.blocked_until)
+"""
+_BLOCKED = """
+    SELECT extract(epoch FROM blocked_until - clock_timestamp())::double precision
+    FROM discord_blocks WHERE scope = $1 AND blocked_until > clock_timestamp()
+"""
+_FIND = "SELECT message_id FROM deliveries WHERE request_id = $1 AND guild_id = $2 AND kind = $3"
+
+
+async def lease(pool: Pool, owner: UUID) -> Delivery | None:
+    """Take the most urgent delivery that is due; None if there is none."""
+    row = await pool.fetchrow(_LEASE, owner, LEASE)
+    if row is None:
+        return None
+    return Delivery(
+        delivery_id=row["delivery_id"],
+        request_id=row["request_id"],
+        kind=DeliveryKind(row["kind"]),
+        guild_id=row["guild_id"],
+        channel_id=row["channel_id"],
+        wanted_rev=row["wanted_rev"],
+        message_id=row["message_id"],
+        sending=row["sending"],
+        attached={TakeId(int(take)): int(attachment) for take, attachment in row["attached"].items()},
+        mentioned_at=row["mentioned_at"],
+        limit_bytes=row["limit_bytes"],
+        attempts=row["attempts"],
+        owner=owner,
+    )
+
+
+async def begin_sending(pool: Pool, delivery: Delivery) -> bool:
+    """Note durably that a message is about to be sent. False: the lease is gone, do not send."""
+    return bool(await pool.fetchval(_SENDING, delivery.delivery_id, delivery.owner, LEASE))
+
+
+async def mark_posted(pool: Pool, delivery: Delivery, posted: Posted) -> bool:
+    """Note what the channel shows, and let go. False: the lease was lost meanwhile; its new owner will see to it."""
+    attached = {str(take): str(attachment) for take, attachment in posted.attached.items()}
+    return bool(
+        await retrying(
+            pool,
+            lambda conn: conn.fetchval(
+                _POSTED,
+                delivery.delivery_id,
+                delivery.owner,
+                delivery.wanted_rev,
+                posted.message_id,
+                attached,
+                posted.mentioned,
+                posted.closed,
+            ),
+        )
+    )
+
+
+async def try_later(pool: Pool, delivery: Delivery, pause: timedelta) -> None:
+    """Let go after a failure that may pass."""
+    await pool.execute(_LATER, delivery.delivery_id, delivery.owner, pause)
+
+
+async def give_up(pool: Pool, delivery: Delivery, why: str) -> None:
+    """The message or its channel is gone for good; staff see `why`. The clips stay in the library."""
+    await pool.execute(_DEAD, delivery.delivery_id, delivery.owner, why)
+
+
+async def note_limit(pool: Pool, delivery: Delivery, limit_bytes: int) -> None:
+    """The channel refused a file that Discord's figures allow: remember what it can take."""
+    await pool.execute(_LIMIT, delivery.delivery_id, delivery.owner, limit_bytes)
+
+
+async def refresh_cards(pool: Pool, most: int) -> None:
+    """Have live cards drawn again: rendering ones every 3 s, waiting ones every 60 s, at most `most` a call."""
+    await pool.execute(_REFRESH, most)
+
+
+async def next_due(pool: Pool) -> float | None:
+    """Seconds until a delivery is due, below zero if one is; None if none is out of date."""
+    return await pool.fetchval(_WAIT)
+
+
+async def block(pool: Pool, scope: str, pause: timedelta) -> None:
+    """Discord answered 429: all that share the token hold still for this scope."""
+    await pool.execute(_BLOCK, scope, pause)
+
+
+async def blocked_for(pool: Pool, scope: str) -> float:
+    """Seconds that this scope is still blocked; 0 if it is not."""
+    return await pool.fetchval(_BLOCKED, scope) or 0.0
+
+
+async def message_of(pool: Pool, guild_id: GuildId, request_id: RequestId, kind: DeliveryKind) -> MessageId | None:
+    """Where a request's card or reply stands in its channel."""
+    return await pool.fetchval(_FIND, request_id, guild_id, kind)

@@ -1,0 +1,269 @@
+"""The fair queue: the only caller of the transition functions in `migrations/0004_transitions.sql`.
+
+All times are the database's. A generator names its take, itself and the fence of its claim in every write; an answer of
+`FENCED` means that the take is somebody else's by now.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from clips import requests
+from clips.domain import GuildId, Progress, RequestId, Sha256, TakeId, TakeState
+from clips.errors import MemberError
+from clips.postgres import Connection, Pool, retrying
+from clips.requests import Ask
+from clips.video import Encoded
+
+READY = "takes_ready"
+"""Notice: a take became ready, or a generator came or went."""
+CANCELLED = "take_cancelled"
+"""Notice, payload the take's id: its member cancelled it while it renders."""
+CHANGED = "request_changed"
+"""Notice, payload the request's id."""
+SLACK = 60.0
+"""Weighted GPU-seconds by which a take of a loaded model may pass the fairest one."""
+PATIENCE = timedelta(minutes=20)
+"""Age at which a relaxed take joins the fast lane, so that it never starves."""
+
+
+class Ended(StrEnum):
+    """How a transition came out. `AGAIN`: the take will be tried again after a pause."""
+
+    DONE = "done"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    AGAIN = "again"
+    WAITING = "waiting"
+    FENCED = "fenced"
+
+
+class Beat(StrEnum):
+    """What a heartbeat learns."""
+
+    OURS = "ours"
+    CANCEL = "cancel"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A take under a generator's lease. `fence` tells this claim from any other of the same take."""
+
+    take_id: TakeId
+    request_id: RequestId
+    guild_id: GuildId
+    index: int
+    seed: int
+    model: str
+    fence: int
+    generator_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request stands: takes ahead of its first one, and the seconds until that starts and the last one ends."""
+
+    ahead: int
+    starts_in: float
+    ends_in: float
+
+
+_ENQUEUE = "SELECT enqueue_takes(r, $2, $3, $4, $5, $6) FROM requests r WHERE request_id = $1"
+_CARD = (
+    "INSERT INTO deliveries (request_id, kind, guild_id, channel_id) VALUES ($1, 'card', $2, $3), ($1, 'reply', $2, $3)"
+)
+_CLAIM = "SELECT * FROM claim_take($1, $2, $3, $4, $5)"
+_BEAT = "SELECT * FROM beat_take($1, $2, $3, $4, $5, $6, $7)"
+_RECORD = "SELECT record_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+_STOP = "SELECT stop_take($1, $2, $3, $4)"
+_FAIL = "SELECT fail_take($1, $2, $3, $4, $5, $6)"
+_GIVE_BACK = "SELECT give_back_take($1, $2, $3)"
+_CANCEL = "SELECT * FROM cancel_request($1) AS state"
+_REAP = "SELECT reap($1, $2)"
+_ANNOUNCE = """
+    INSERT INTO generators (generator_id, name, models, loaded) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (generator_id) DO UPDATE SET models = $3, loaded = $4, seen_at = clock_timestamp()
+    RETURNING (xmax = 0) AS first
+"""
+_LEAVE = "DELETE FROM generators WHERE generator_id = $1"
+_ALIVE = """
+    SELECT DISTINCT unnest(models) AS model FROM generators WHERE seen_at > clock_timestamp() - $1::interval
+"""
+_PLACE = "SELECT * FROM place_of($1)"
+
+
+async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tuple[RequestId, bool]:
+    """Write down a request with its takes, holds and messages. The caller's transaction makes it one.
+
+    Returns the request and whether it is new: an interaction that has one already gets that, and nothing is held again.
+    Raises `MemberError` where credits or room are short; the transaction must then be rolled back.
+    """
+    request_id = await requests.insert(conn, ask)
+    if request_id is None:
+        if ask.interaction_id is None or (known := await requests.by_interaction(conn, ask.interaction_id)) is None:
+            raise LookupError("the request is neither new nor known")
+        return known, False
+    # The command line has no budget; a relaxed take is free.
+    quote = 0 if ask.guild_id == 0 or ask.lane == "relaxed" else ask.plan.credits
+    try:
+        await conn.execute(
+            _ENQUEUE, request_id, ask.spec.model, ask.take_seeds, ask.plan.credits * 1000, quote, role_weight
+        )
+    except asyncpg.PostgresError as error:
+        raise _refusal(error) from error
+    if ask.guild_id != 0:
+        await conn.execute(_CARD, request_id, ask.guild_id, ask.channel_id)
+        await conn.execute("SELECT pg_notify('deliveries', '')")
+    return request_id, True
+
+
+def _refusal(error: asyncpg.PostgresError) -> Exception:
+    """The refusals of `enqueue_takes` in words; any other error as it is."""
+    message = error.as_dict()
+    code = message.get("sqlstate", "")
+    if not code.startswith("ZT"):
+        return error
+    known: dict[str, int] = json.loads(message["detail"])
+    match code:
+        case "ZT001":
+            return MemberError(
+                f"You have {known['available']} credits left today and this takes {known['wanted']}. Ask for fewer "
+                "takes, a shorter clip or a lighter model, use `lane: relaxed`, which is free, or wait: your credits "
+                "come back at midnight UTC."
+            )
+        case "ZT002":
+            return MemberError(
+                f"This server has {known['available']} credits left today and this takes {known['wanted']}. "
+                "Use `lane: relaxed`, which is free, or wait: the server's credits come back at midnight UTC."
+            )
+        case _:
+            return MemberError(
+                f"You have {known['unfinished']} takes waiting or rendering, and this server allows {known['most']} at "
+                "once. Wait for one to finish, or cancel one with `/my queue`."
+            )
+
+
+async def claim(
+    pool: Pool, generator_id: UUID, models: Sequence[str], loaded: Sequence[str], lease: timedelta
+) -> Claim | None:
+    """Lease the fairest ready take of these models; None if there is none. Loaded ones go first within `SLACK`."""
+    row = await pool.fetchrow(_CLAIM, generator_id, models, loaded, SLACK, lease)
+    if row is None:
+        return None
+    return Claim(
+        take_id=row["take_id"],
+        request_id=row["request_id"],
+        guild_id=row["guild_id"],
+        index=row["index"],
+        seed=row["seed"],
+        model=row["model"],
+        fence=row["fence"],
+        generator_id=generator_id,
+    )
+
+
+async def beat(conn: Connection | Pool, claim: Claim, progress: Progress, lease: timedelta) -> Beat:
+    """Renew the lease and write down progress. `LOST`: stop, and write nothing more about the take."""
+    cancel = await conn.fetchval(
+        _BEAT,
+        claim.take_id,
+        claim.generator_id,
+        claim.fence,
+        progress.phase,
+        progress.done,
+        progress.total,
+        lease,
+    )
+    if cancel is None:
+        return Beat.LOST
+    return Beat.CANCEL if cancel else Beat.OURS
+
+
+async def record(
+    pool: Pool, claim: Claim, master: Sha256, clip: Encoded, gpu: timedelta, recipe: dict[str, Any]
+) -> Ended:
+    """Finish a take with its clip, or cancel it if the member was first. The same answer again for the same claim."""
+    ended = await retrying(
+        pool,
+        lambda conn: conn.fetchval(
+            _RECORD,
+            claim.take_id,
+            claim.generator_id,
+            claim.fence,
+            _milliseconds(gpu),
+            master,
+            clip.width,
+            clip.height,
+            clip.frames,
+            clip.fps,
+            clip.has_sound,
+            recipe,
+        ),
+    )
+    return Ended(ended)
+
+
+async def stop(pool: Pool, claim: Claim, gpu: timedelta) -> Ended:
+    """End a take that its member cancelled while it rendered. The measured seconds are charged."""
+    return Ended(await retrying(pool, lambda conn: conn.fetchval(_STOP, *_own(claim), _milliseconds(gpu))))
+
+
+async def fail(pool: Pool, claim: Claim, *, retry: bool, error: str, fault: str) -> Ended:
+    """Give up an attempt. `error` is for the member, `fault` for staff. Nothing is charged."""
+    return Ended(await retrying(pool, lambda conn: conn.fetchval(_FAIL, *_own(claim), retry, error, fault)))
+
+
+async def give_back(pool: Pool, claim: Claim) -> Ended:
+    """Put a take back in line without an attempt lost."""
+    return Ended(await retrying(pool, lambda conn: conn.fetchval(_GIVE_BACK, *_own(claim))))
+
+
+async def cancel(pool: Pool, request_id: RequestId) -> list[TakeState]:
+    """Cancel what is unfinished of a request. Returns each take's state now; running ones stop within a step."""
+    rows = await retrying(pool, lambda conn: conn.fetch(_CANCEL, request_id))
+    return [TakeState(row["state"]) for row in rows]
+
+
+async def reap(pool: Pool, lease: timedelta, *, most: int = 200) -> list[str]:
+    """Keep the queue in order: lost leases, back-off, parking, raising. Returns what was done, in words."""
+    steps: list[str] = []
+    while len(steps) < most and (step := await retrying(pool, lambda conn: conn.fetchval(_REAP, lease, PATIENCE))):
+        steps.append(step)
+    return steps
+
+
+async def announce(pool: Pool, generator_id: UUID, name: str, models: Sequence[str], loaded: Sequence[str]) -> None:
+    """Tell that a generator is alive and what it runs; the first time wakes takes that wait for such a one."""
+    if await pool.fetchval(_ANNOUNCE, generator_id, name, models, loaded):
+        await pool.execute("SELECT pg_notify($1, '')", READY)
+
+
+async def leave(pool: Pool, generator_id: UUID) -> None:
+    """Take a generator off the list, when it stops in good order."""
+    await pool.execute(_LEAVE, generator_id)
+
+
+async def alive_models(pool: Pool, within: timedelta = timedelta(minutes=10)) -> set[str]:
+    """Models that a generator was seen to run of late."""
+    return {row["model"] for row in await pool.fetch(_ALIVE, within)}
+
+
+async def place(pool: Pool, request_id: RequestId) -> Place | None:
+    """Where a request stands; None once nothing of it waits or renders."""
+    row = await pool.fetchrow(_PLACE, request_id)
+    return Place(row["ahead"], row["starts_in"], row["ends_in"]) if row and row["ahead"] is not None else None
+
+
+def _own(claim: Claim) -> tuple[TakeId, UUID, int]:
+    return claim.take_id, claim.generator_id, claim.fence
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)

@@ -1,0 +1,247 @@
+"""Requests and their takes as rows: writing a request down, reading it whole. Owns the SQL of `requests`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+from pydantic import TypeAdapter
+
+from clips.domain import (
+    ChannelId,
+    ClipSpec,
+    GuildId,
+    Lane,
+    Plan,
+    RequestId,
+    RequestKind,
+    RequestStatus,
+    Sha256,
+    TakeId,
+    TakeState,
+    UserId,
+    status_of,
+)
+from clips.postgres import Connection, Pool
+
+_spec = TypeAdapter(ClipSpec)
+_plan = TypeAdapter(Plan)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a member asks for, ready to be written down: planned, priced and checked."""
+
+    guild_id: GuildId
+    channel_id: ChannelId
+    user_id: UserId
+    kind: RequestKind
+    lane: Lane
+    spec: ClipSpec
+    plan: Plan
+    photo: Sha256
+    seed: int
+    takes: int
+    interaction_id: int | None = None
+    end_photo: Sha256 | None = None
+    variation: float | None = None
+    spoiler: bool = False
+    parent_id: RequestId | None = None
+    parent_take: TakeId | None = None
+
+    @property
+    def take_seeds(self) -> list[int]:
+        """Each take's own seed: the request's plus its index, within 32 bits."""
+        return [(self.seed + index) % 2**32 for index in range(self.takes)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request(Ask):
+    """A request as it was written down."""
+
+    request_id: RequestId
+    chosen_take: TakeId | None
+    trace_id: UUID
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Take:
+    """One take and, once it is done, its clip. `charged` is what its hold was settled at, in credits."""
+
+    take_id: TakeId
+    index: int
+    seed: int
+    state: TakeState
+    phase: str | None
+    done: int
+    total: int
+    attempts: int
+    cancel_requested: bool
+    queued_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: str | None
+    charged: int | None
+    master: Sha256 | None
+    clip_deleted: bool
+
+    @property
+    def has_clip(self) -> bool:
+        return self.master is not None and not self.clip_deleted
+
+
+@dataclass(frozen=True, slots=True)
+class WholeRequest:
+    """A request with all its takes in the order of their index, as one snapshot."""
+
+    request: Request
+    takes: Sequence[Take]
+
+    @property
+    def status(self) -> RequestStatus:
+        return status_of([take.state for take in self.takes])
+
+    @property
+    def ended(self) -> bool:
+        return all(take.state.final for take in self.takes)
+
+    @property
+    def clips(self) -> list[Take]:
+        """The takes whose clip can be shown."""
+        return [take for take in self.takes if take.has_clip]
+
+    @property
+    def chosen(self) -> Take | None:
+        """The take with the star: the one that the member chose, else the first finished one."""
+        clips = self.clips
+        return next((take for take in clips if take.take_id == self.request.chosen_take), clips[0] if clips else None)
+
+    @property
+    def charged(self) -> int:
+        """Credits settled so far."""
+        return sum(take.charged or 0 for take in self.takes)
+
+
+_INSERT = """
+    INSERT INTO requests (interaction_id, guild_id, channel_id, user_id, kind, lane, spec, plan, photo, end_photo, seed,
+                          variation, spoiler, parent_id, parent_take)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+    ON CONFLICT (interaction_id) DO NOTHING RETURNING request_id
+"""
+_BY_INTERACTION = "SELECT request_id FROM requests WHERE interaction_id = $1"
+_ONE = """
+    SELECT *, (SELECT count(*) FROM takes t WHERE t.request_id = r.request_id) AS takes
+    FROM requests r WHERE request_id = $1 AND guild_id = $2
+"""
+_TAKES = """
+    SELECT t.*, h.charged, c.master, c.deleted_at IS NOT NULL AS clip_deleted
+    FROM takes t LEFT JOIN holds h USING (take_id) LEFT JOIN clips c USING (take_id)
+    WHERE t.request_id = $1 ORDER BY t.index
+"""
+_RECENT = "SELECT request_id FROM requests WHERE guild_id = $1 AND user_id = $2 ORDER BY request_id DESC LIMIT $3"
+_UNFINISHED = """
+    SELECT DISTINCT request_id FROM takes
+    WHERE guild_id = $1 AND user_id = $2 AND state NOT IN ('done', 'failed', 'cancelled') ORDER BY request_id
+"""
+_CHOOSE = "UPDATE requests SET chosen_take = $3 WHERE request_id = $1 AND guild_id = $2"
+
+
+async def insert(conn: Connection, ask: Ask) -> RequestId | None:
+    """Write a request down. None: its interaction already has one."""
+    return await conn.fetchval(
+        _INSERT,
+        ask.interaction_id,
+        ask.guild_id,
+        ask.channel_id,
+        ask.user_id,
+        ask.kind,
+        ask.lane,
+        _spec.dump_python(ask.spec, mode="json"),
+        _plan.dump_python(ask.plan, mode="json"),
+        ask.photo,
+        ask.end_photo,
+        ask.seed,
+        ask.variation,
+        ask.spoiler,
+        ask.parent_id,
+        ask.parent_take,
+    )
+
+
+async def by_interaction(conn: Connection | Pool, interaction_id: int) -> RequestId | None:
+    """The request that an interaction led to, if any."""
+    return await conn.fetchval(_BY_INTERACTION, interaction_id)
+
+
+async def read(pool: Pool, guild_id: GuildId, request_id: RequestId) -> WholeRequest | None:
+    """A request with its takes. None: there is none of that id in this server."""
+    async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+        row = await conn.fetchrow(_ONE, request_id, guild_id)
+        if row is None:
+            return None
+        takes = await conn.fetch(_TAKES, request_id)
+    return WholeRequest(_request(row), [_take(take) for take in takes])
+
+
+async def recent(pool: Pool, guild_id: GuildId, user_id: UserId, limit: int) -> list[RequestId]:
+    """A member's last requests in a server, newest first."""
+    return [row["request_id"] for row in await pool.fetch(_RECENT, guild_id, user_id, limit)]
+
+
+async def unfinished(pool: Pool, guild_id: GuildId, user_id: UserId) -> list[RequestId]:
+    """A member's requests in a server that still wait or render, oldest first."""
+    return [row["request_id"] for row in await pool.fetch(_UNFINISHED, guild_id, user_id)]
+
+
+async def choose(conn: Connection, request: Request, take_id: TakeId) -> None:
+    """Give a take the star, and have the reply drawn again."""
+    await conn.execute(_CHOOSE, request.request_id, request.guild_id, take_id)
+    await conn.execute("SELECT touch_request($1)", request.request_id)
+
+
+def _request(row: asyncpg.Record) -> Request:
+    return Request(
+        request_id=row["request_id"],
+        interaction_id=row["interaction_id"],
+        guild_id=row["guild_id"],
+        channel_id=row["channel_id"],
+        user_id=row["user_id"],
+        kind=RequestKind(row["kind"]),
+        lane=Lane(row["lane"]),
+        spec=_spec.validate_python(row["spec"]),
+        plan=_plan.validate_python(row["plan"]),
+        photo=row["photo"],
+        end_photo=row["end_photo"],
+        seed=row["seed"],
+        takes=row["takes"],
+        variation=row["variation"],
+        spoiler=row["spoiler"],
+        parent_id=row["parent_id"],
+        parent_take=row["parent_take"],
+        chosen_take=row["chosen_take"],
+        trace_id=row["trace_id"],
+        created_at=row["created_at"],
+    )
+
+
+def _take(row: asyncpg.Record) -> Take:
+    return Take(
+        take_id=row["take_id"],
+        index=row["index"],
+        seed=row["seed"],
+        state=TakeState(row["state"]),
+        phase=row["phase"],
+        done=row["done"],
+        total=row["total"],
+        attempts=row["attempts"],
+        cancel_requested=row["cancel_requested"],
+        queued_at=row["queued_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        error=row["error"],
+        charged=row["charged"],
+        master=row["master"],
+        clip_deleted=bool(row["clip_deleted"]),
+    )

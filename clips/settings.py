@@ -1,0 +1,97 @@
+"""Every setting, read once from the environment into one frozen object. The README's table is made from this class."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from clips.errors import SetupError
+
+
+class Settings(BaseSettings):
+    """What the host decides. Each field's description is what the README says of it."""
+
+    model_config = SettingsConfigDict(env_prefix="ZOETROPE_", frozen=True, extra="ignore", populate_by_name=True)
+
+    discord_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DISCORD_TOKEN", "discord_token"),
+        description="The bot's token. A generator without one renders and leaves posting to others.",
+    )
+    database_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("DATABASE_URL", "database_url"),
+        description="A Postgres 15 or newer, `postgresql://user:password@host/name`. Unset: a server of our own.",
+    )
+    listen_url: str | None = Field(
+        default=None,
+        description="A direct address for notices where `DATABASE_URL` goes through PgBouncer, which drops them.",
+    )
+    home: Path = Field(
+        default=Path(".zoetrope"),
+        description="The folder for what has no address of its own: the database, the blobs, the sandbox's world.",
+    )
+    blobs: str | None = Field(
+        default=None,
+        description="Where photos and clips lie: a folder, `s3://…`, `gs://…` or `az://…`. Unset: `blobs` in the home.",
+    )
+    discord_url: str | None = Field(
+        default=None,
+        description="A local server in Discord's place, such as the sandbox's address. Unset: Discord itself.",
+    )
+    catalog: Path | None = Field(
+        default=None, description="The host's own catalogue file, read after the built-in one."
+    )
+    models: str = Field(
+        default="sketch",
+        description="Models that a generator runs, by catalogue name, separated by commas.",
+    )
+    device: str = Field(
+        default="auto",
+        description="Where diffusers models run: `cuda`, `cuda:1`, `cpu`; `auto` takes a GPU if there is one.",
+    )
+    lease_seconds: float = Field(
+        default=30.0, gt=0, le=600, description="Silence after which a generator counts as dead and its take goes on."
+    )
+    stop_seconds: float = Field(
+        default=20.0, ge=0, le=3600, description="How long a stopping generator may still finish before it gives back."
+    )
+    attachment_limit: int = Field(
+        default=10 * 1024 * 1024,
+        gt=0,
+        description="Largest file in bytes to post where Discord does not say more. Larger clips get a smaller copy.",
+    )
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="How much is logged.")
+    kill_at: str | None = Field(
+        default=None, description="For crash tests: the checkpoint at which the process kills itself."
+    )
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment. Raises `SetupError` that names each wrong variable and what is wrong with it."""
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SetupError("; ".join(_complaint(cls, item["loc"], item["msg"]) for item in error.errors())) from None
+
+    @property
+    def blobs_url(self) -> str:
+        """The blob store's address; a bare path means a folder."""
+        return self.blobs or str(self.home / "blobs")
+
+    @property
+    def model_names(self) -> list[str]:
+        return [name for name in (part.strip() for part in self.models.split(",")) if name]
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The environment variable of a field."""
+        alias = cls.model_fields[field].validation_alias
+        return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"ZOETROPE_{field.upper()}"
+
+
+def _complaint(settings: type[Settings], location: tuple[int | str, ...], message: str) -> str:
+    field = str(location[0]) if location else ""
+    name = settings.variable(field) if field in settings.model_fields else field
+    return f"{name}: {message}"

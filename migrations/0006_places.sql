@@ -1,0 +1,84 @@
+-- Places and times, from what the fair queue would do if nobody else came.
+
+CREATE INDEX takes_measured ON takes (model, finished_at DESC) WHERE state = 'done';
+
+-- How a model's renders compare with the price, on the generators there are: the mean of its last twenty.
+CREATE FUNCTION pace_of(a_model text) RETURNS double precision LANGUAGE sql STABLE AS $$
+    SELECT coalesce(avg(gpu_ms::double precision / cost_ms), 1)
+        FROM (SELECT gpu_ms, cost_ms FROM takes WHERE state = 'done' AND model = a_model
+              ORDER BY finished_at DESC LIMIT 20) last
+$$;
+
+-- Takes before a request's next one, and the seconds until that starts and until the request's last take ends.
+-- `ahead` NULL: all its takes have ended.
+CREATE FUNCTION place_of(a_request bigint, OUT ahead bigint, OUT starts_in double precision, OUT ends_in double precision)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    first      takes;
+    base       double precision;
+    mine       double precision;
+    own_ahead  bigint;
+    own_ms     double precision;
+    rest_ms    double precision;
+    busy_ms    double precision;
+    queued     double precision;
+    generators integer;
+    pace       double precision;
+BEGIN
+    SELECT * INTO first FROM takes
+        WHERE request_id = a_request AND state NOT IN ('done', 'failed', 'cancelled')
+        -- A running take first: nothing is ahead of it.
+        ORDER BY state <> 'running', take_id LIMIT 1;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    pace := pace_of(first.model);
+    SELECT greatest(count(*), 1) INTO generators FROM generators
+        WHERE first.model = ANY (models) AND seen_at > clock_timestamp() - interval '30 seconds';
+    SELECT sum(CASE state WHEN 'running'
+                   THEN greatest(cost_ms * pace - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)
+                   ELSE cost_ms * pace END)
+        INTO rest_ms FROM takes
+        WHERE request_id = a_request AND state NOT IN ('done', 'failed', 'cancelled');
+    IF first.state = 'running' THEN
+        ahead := 0;
+        starts_in := 0;
+        ends_in := rest_ms / 1000;
+        RETURN;
+    END IF;
+
+    SELECT coalesce(head.vkey, f.vtime),
+           g.weight * f.role_weight / greatest(s.active, 1),
+           coalesce(own.takes, 0), coalesce(own.cost_ms, 0)
+        INTO base, mine, own_ahead, own_ms
+        FROM flows f JOIN guilds g USING (guild_id) JOIN shares s USING (guild_id, lane)
+        LEFT JOIN takes head ON head.guild_id = f.guild_id AND head.user_id = f.user_id AND head.lane = f.lane
+                            AND head.state = 'ready'
+        CROSS JOIN LATERAL (SELECT count(*) AS takes, sum(cost_ms) AS cost_ms FROM takes t
+                            WHERE t.guild_id = f.guild_id AND t.user_id = f.user_id AND t.lane = f.lane
+                              AND t.state IN ('waiting', 'ready') AND t.take_id < first.take_id) own
+        WHERE f.guild_id = first.guild_id AND f.user_id = first.user_id AND f.lane = first.lane;
+    -- Its projected key: the flow's head and what the flow holds before it.
+    mine := base + own_ms / 1000 / mine;
+    SELECT coalesce(sum(before), 0), coalesce(sum(before * mean_ms), 0) INTO ahead, queued FROM (
+        SELECT mean_ms, CASE
+            WHEN f.lane <> first.lane THEN f.waiting + f.ready
+            WHEN f.start >= mine THEN 0
+            ELSE least(f.waiting + f.ready, ceil((mine - f.start) / (f.mean_ms / 1000 / f.weight))) END AS before
+        FROM (
+            SELECT o.*, coalesce(head.vkey, o.vtime) AS start,
+                   o.queued_ms::double precision / (o.waiting + o.ready) AS mean_ms,
+                   g.weight * o.role_weight / greatest(s.active, 1) AS weight
+            FROM flows o JOIN guilds g USING (guild_id) JOIN shares s USING (guild_id, lane)
+            LEFT JOIN takes head ON head.guild_id = o.guild_id AND head.user_id = o.user_id AND head.lane = o.lane
+                                AND head.state = 'ready'
+            WHERE o.waiting + o.ready + o.running > 0 AND o.waiting + o.ready > 0
+              -- Fast work goes before relaxed work, and never the other way round.
+              AND (o.lane = first.lane OR o.lane = 'fast')
+              AND (o.guild_id, o.user_id, o.lane) <> (first.guild_id, first.user_id, first.lane)) f) others;
+    ahead := ahead + own_ahead;
+    SELECT coalesce(sum(greatest(cost_ms * pace - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0)
+        INTO busy_ms FROM takes WHERE state = 'running';
+    starts_in := (busy_ms + (queued + own_ms) * pace) / 1000 / generators;
+    ends_in := starts_in + rest_ms / 1000 / generators;
+END $$;
