@@ -110,7 +110,7 @@ class _Server:
             self._data = self._folder / str(self._installation.major)
             if major is None:
                 await self._make_data()
-            # As the lock is ours, the process that these name is a stranger or a zombie: they would stop the next server.
+            # As the lock is ours, the process that these name is a stranger or a zombie; they would stop our server.
             for left_over in ("postmaster.pid", f"{_SOCKET}.lock"):
                 (self._data / left_over).unlink(missing_ok=True)
             socket_folder = self._data
