@@ -4,7 +4,6 @@ import asyncio
 import os
 import pwd
 import shutil
-import site
 import subprocess
 import sys
 from collections.abc import Generator
@@ -61,7 +60,7 @@ def owner(folder: Path, account: Account | None = None) -> Generator[tuple[subpr
     with subprocess.Popen(
         command,
         cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (PROJECT, *site.getsitepackages())))},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, sys.path)])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
