@@ -11,8 +11,8 @@ direct DSN (`clips.notices`).
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -65,19 +65,16 @@ class Session:
 @asynccontextmanager
 async def connect_pool(dsn: str, session: Session, *, max_size: int = 10) -> AsyncGenerator[Pool]:
     """A pool whose first connection stands, closed at the end. `SetupError` where no session can be had."""
-    arguments, pooled = _arguments(dsn, session)
-    pool = asyncpg.create_pool(
-        min_size=1,
-        max_size=max_size,
-        init=_greet,
-        reset=_keep if pooled else None,
-        **arguments,
-    )
-    try:
-        await pool
-    except Exception as error:
-        pool.terminate()
-        raise _told(error, dsn) from error
+    with _explained(dsn):
+        arguments, pooled = _arguments(dsn, session)
+        pool = asyncpg.create_pool(
+            min_size=1, max_size=max_size, init=_greet, reset=_keep if pooled else None, **arguments
+        )
+        try:
+            await pool
+        except BaseException:
+            pool.terminate()
+            raise
     try:
         yield pool
     finally:
@@ -90,13 +87,15 @@ async def connect_pool(dsn: str, session: Session, *, max_size: int = 10) -> Asy
 
 async def connect(dsn: str, session: Session) -> asyncpg.Connection:
     """One connection outside any pool, for the caller to close. `SetupError` where it cannot be had."""
-    arguments, _ = _arguments(dsn, session)
-    try:
+    with _explained(dsn):
+        arguments, _ = _arguments(dsn, session)
         connection = await asyncpg.connect(**arguments)
-        await _greet(connection)
-    except Exception as error:
-        raise _told(error, dsn) from error
-    return connection
+        try:
+            await _greet(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        return connection
 
 
 async def retrying(pool: Pool, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
@@ -132,18 +131,19 @@ async def _in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[_Re
         raise _TryAgainError(_words(error)) from error
     except _LOST as error:
         # The same types come from a wrong call or from the work's own files: only a dead connection makes them ours.
-        if not connection.is_closed():
+        if not _is_dead(connection):
             raise
         raise _TryAgainError(_words(error)) from error
     finally:
-        await _release(pool, connection)
+        with suppress(*_LOST):  # the pool drops a connection that it cannot reset
+            await pool.release(connection)
 
 
-async def _release(pool: Pool, connection: PoolConnectionProxy) -> None:
+def _is_dead(connection: PoolConnectionProxy) -> bool:
     try:
-        await pool.release(connection)
-    except _LOST:
-        connection.terminate()
+        return connection.is_closed()
+    except asyncpg.InterfaceError:  # it died so thoroughly that the pool took it back by itself
+        return True
 
 
 async def _greet(connection: Connection) -> None:
@@ -187,20 +187,22 @@ def _words(error: BaseException) -> str:
     return str(error) or type(error).__name__
 
 
-def _told(error: Exception, dsn: str) -> Exception:
-    """The sentence for the host; the password of the DSN stays out of it."""
-    parts = urlsplit(dsn)
-    where = f"the database server at {parts.hostname or 'its local socket'}"
-    match error:
-        case SetupError():
-            return error
-        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
-            return SetupError(f"DATABASE_URL: {where} refused the user {parts.username!r}: {error}.")
-        case asyncpg.InvalidCatalogNameError():
-            return SetupError(f"DATABASE_URL: {where} has no database {parts.path[1:]!r}. Create it or name another.")
-        case asyncpg.ClientConfigurationError() | ValueError():
-            return SetupError(f"DATABASE_URL is not an address that Postgres understands: {error}.")
-        case _ if isinstance(error, _UNREACHABLE):
-            return SetupError(f"DATABASE_URL: {where} cannot be reached ({_words(error)}). Is it running?")
-        case _:
-            return error
+@contextmanager
+def _explained(dsn: str) -> Generator[None]:
+    """Turns a failure to connect into a sentence for the host; the DSN's password stays out of it."""
+    try:
+        yield
+    except (asyncpg.ClientConfigurationError, ValueError) as error:
+        raise SetupError(f"DATABASE_URL is not an address that Postgres understands: {error}.") from error
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError) as error:
+        raise SetupError(
+            f"DATABASE_URL: {_where(dsn)} refused the user {urlsplit(dsn).username!r}: {error}."
+        ) from error
+    except asyncpg.InvalidCatalogNameError as error:
+        raise SetupError(f"DATABASE_URL: {_where(dsn)} says: {error}. Create it, or name another one.") from error
+    except _UNREACHABLE as error:
+        raise SetupError(f"DATABASE_URL: {_where(dsn)} cannot be reached ({_words(error)}). Is it running?") from error
+
+
+def _where(dsn: str) -> str:
+    return f"the database server at {urlsplit(dsn).hostname or 'its local socket'}"
