@@ -200,6 +200,11 @@ def _explained(dsn: str) -> Generator[None]:
         ) from error
     except asyncpg.InvalidCatalogNameError as error:
         raise SetupError(f"DATABASE_URL: {_where(dsn)} says: {error}. Create it, or name another one.") from error
+    except asyncpg.ProtocolViolationError as error:
+        raise SetupError(
+            f"DATABASE_URL: {_where(dsn)} refused the session ({error}). If it is PgBouncer, add `pgbouncer=true` "
+            "to the address, after a `?`."
+        ) from error
     except _UNREACHABLE as error:
         raise SetupError(f"DATABASE_URL: {_where(dsn)} cannot be reached ({_words(error)}). Is it running?") from error
 

@@ -218,6 +218,23 @@ async def test_a_database_or_user_that_does_not_exist(server: str):
         await connect(server.replace("//zoetrope@", "//ann@"), SESSION)
 
 
+async def test_pgbouncer_without_being_named():
+    """As PgBouncer 1.18 answers a session that wants its time-outs set."""
+    fields = b"SFATAL\0C08P01\0Munsupported startup parameter: statement_timeout\0\0"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(b"N")  # no TLS
+        await reader.read(1000)
+        writer.write(b"E" + (len(fields) + 4).to_bytes(4) + fields)
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1") as pooler:
+        port = pooler.sockets[0].getsockname()[1]
+        with pytest.raises(SetupError, match="add `pgbouncer=true` to the address"):
+            await connect(f"postgresql://ann@127.0.0.1:{port}/zoetrope", SESSION)
+
+
 async def test_a_server_too_old_is_refused(monkeypatch: pytest.MonkeyPatch):
     old = create_autospec(asyncpg.Connection, instance=True)
     old.get_server_version.return_value = asyncpg.ServerVersion(14, 9, 0, "final", 0)
