@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import asyncpg
 from pydantic import TypeAdapter
 
+from clips.catalog import EngineKind
 from clips.domain import (
     Camera,
     ChannelId,
@@ -34,7 +35,8 @@ TOKEN_LIFE = timedelta(minutes=15)
 class Wish:
     """What a member asked for in their own terms: None where they left the choice to us.
 
-    A photo is either an attachment still to be downloaded (`photo_url`) or one that the server has (`photo`).
+    `platform` narrows the choice of a model. A photo is either an attachment still to be downloaded (`photo_url`) or
+    one that the server has (`photo`).
     """
 
     kind: RequestKind = RequestKind.ANIMATE
@@ -43,6 +45,7 @@ class Wish:
     end_photo_url: str | None = None
     end_photo: Sha256 | None = None
     model: str | None = None
+    platform: EngineKind | None = None
     motion: str = ""
     avoid: str = ""
     seconds: float | None = None
@@ -114,6 +117,11 @@ async def open_intake(
 async def unfinished(pool: Pool, before: datetime) -> Sequence[Intake]:
     """Intakes that a process which is gone left open, oldest first. `before` is when this process began."""
     return [_intake(row) for row in await pool.fetch(_UNFINISHED, before)]
+
+
+async def now(pool: Pool) -> datetime:
+    """The database's clock, which dates intakes."""
+    return await pool.fetchval("SELECT clock_timestamp()")
 
 
 async def accept(conn: Connection, interaction_id: int, request_id: RequestId) -> None:
