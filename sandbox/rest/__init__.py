@@ -1,0 +1,1 @@
+"""Discord's REST API as far as applications like ours use it, one subject a file."""
