@@ -39,5 +39,13 @@ class LeaseLostError(ZoetropeError):
     """The take belongs to somebody else now: stop, and write nothing more about it."""
 
 
+class StoppingError(ZoetropeError):
+    """The generator has to end before the take does: the take goes back in line."""
+
+
+class FatalEngineError(ZoetropeError):
+    """The engine's process cannot go on, as after a CUDA error: the take is tried again and the process ends."""
+
+
 class SetupError(ZoetropeError):
     """The host has to mend something; the sentence says what and how."""

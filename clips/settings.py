@@ -57,6 +57,9 @@ class Settings(BaseSettings):
     stop_seconds: float = Field(
         default=20.0, ge=0, le=3600, description="How long a stopping generator may still finish before it gives back."
     )
+    stall_seconds: float = Field(
+        default=600.0, gt=0, description="A generator whose engine shows no progress for so long ends itself."
+    )
     attachment_limit: int = Field(
         default=10 * 1024 * 1024,
         gt=0,
