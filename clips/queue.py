@@ -19,7 +19,7 @@ from clips.domain import GuildId, Progress, RequestId, Sha256, TakeId, TakeState
 from clips.errors import MemberError
 from clips.postgres import Connection, Pool, retrying
 from clips.requests import Ask
-from clips.video import Encoded
+from clips.ffmpeg import Encoded
 
 READY = "takes_ready"
 """Notice: a take became ready, or a generator came or went."""
@@ -97,6 +97,16 @@ _ALIVE = """
     SELECT DISTINCT unnest(models) AS model FROM generators WHERE seen_at > clock_timestamp() - $1::interval
 """
 _PLACE = "SELECT * FROM place_of($1)"
+# A newcomer joins at the present virtual time: about one take of every flow that waits goes before its first one.
+_WAITS = """
+    SELECT model, pace_of(model) * (busy + queued) / 1000 / generators AS seconds FROM (
+        SELECT unnest(models) AS model, count(*) AS generators FROM generators
+        WHERE seen_at > clock_timestamp() - interval '30 seconds' GROUP BY 1) live,
+        (SELECT coalesce(sum(queued_ms::double precision / (waiting + ready)), 0) AS queued FROM flows
+         WHERE lane = 'fast' AND waiting + ready + running > 0 AND waiting + ready > 0) flows,
+        (SELECT coalesce(sum(greatest(cost_ms - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0)
+            AS busy FROM takes WHERE state = 'running') running
+"""
 
 
 async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tuple[RequestId, bool]:
@@ -154,7 +164,8 @@ async def claim(
     pool: Pool, generator_id: UUID, models: Sequence[str], loaded: Sequence[str], lease: timedelta
 ) -> Claim | None:
     """Lease the fairest ready take of these models; None if there is none. Loaded ones go first within `SLACK`."""
-    row = await pool.fetchrow(_CLAIM, generator_id, models, loaded, SLACK, lease)
+    # A claim whose answer was lost is nobody's: its lease runs out, and the take goes on.
+    row = await retrying(pool, lambda conn: conn.fetchrow(_CLAIM, generator_id, models, loaded, SLACK, lease))
     if row is None:
         return None
     return Claim(
@@ -241,7 +252,7 @@ async def reap(pool: Pool, lease: timedelta, *, most: int = 200) -> list[str]:
 
 async def announce(pool: Pool, generator_id: UUID, name: str, models: Sequence[str], loaded: Sequence[str]) -> None:
     """Tell that a generator is alive and what it runs; the first time wakes takes that wait for such a one."""
-    if await pool.fetchval(_ANNOUNCE, generator_id, name, models, loaded):
+    if await retrying(pool, lambda conn: conn.fetchval(_ANNOUNCE, generator_id, name, models, loaded)):
         await pool.execute("SELECT pg_notify($1, '')", READY)
 
 
@@ -255,9 +266,14 @@ async def alive_models(pool: Pool, within: timedelta = timedelta(minutes=10)) ->
     return {row["model"] for row in await pool.fetch(_ALIVE, within)}
 
 
-async def place(pool: Pool, request_id: RequestId) -> Place | None:
+async def waits(pool: Pool) -> dict[str, float]:
+    """Seconds until a newcomer's first take would start, roughly, by model. A model without a live generator has none."""
+    return {row["model"]: row["seconds"] for row in await pool.fetch(_WAITS)}
+
+
+async def place(conn: Connection | Pool, request_id: RequestId) -> Place | None:
     """Where a request stands; None once nothing of it waits or renders."""
-    row = await pool.fetchrow(_PLACE, request_id)
+    row = await conn.fetchrow(_PLACE, request_id)
     return Place(row["ahead"], row["starts_in"], row["ends_in"]) if row and row["ahead"] is not None else None
 
 

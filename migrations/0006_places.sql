@@ -63,10 +63,12 @@ BEGIN
     SELECT coalesce(sum(before), 0), coalesce(sum(before * mean_ms), 0) INTO ahead, queued FROM (
         SELECT mean_ms, CASE
             WHEN f.lane <> first.lane THEN f.waiting + f.ready
-            WHEN f.start >= mine THEN 0
+            -- Equal keys go by the takes' ids.
+            WHEN f.start > mine OR f.start = mine AND f.head_id > first.take_id THEN 0
+            WHEN f.start = mine THEN 1
             ELSE least(f.waiting + f.ready, ceil((mine - f.start) / (f.mean_ms / 1000 / f.weight))) END AS before
         FROM (
-            SELECT o.*, coalesce(head.vkey, o.vtime) AS start,
+            SELECT o.*, coalesce(head.vkey, o.vtime) AS start, coalesce(head.take_id, first.take_id + 1) AS head_id,
                    o.queued_ms::double precision / (o.waiting + o.ready) AS mean_ms,
                    g.weight * o.role_weight / greatest(s.active, 1) AS weight
             FROM flows o JOIN guilds g USING (guild_id) JOIN shares s USING (guild_id, lane)
