@@ -21,6 +21,7 @@ from clips.filetypes import identify
 from clips.photo import Fit, Photo, PhotoLimits, crop_box, fit_photo, read_photo
 from clips.photo_process import PhotoReader, ProcessLimits
 from tests import hostile
+from tests.processes import children
 
 Colour = tuple[int, int, int]
 
@@ -133,11 +134,6 @@ def test_identify_and_read_survive_any_bytes(rest: bytes, start: bytes) -> None:
 
 
 # ---- in a process of its own
-
-
-def children() -> set[int]:
-    tasks = Path("/proc/self/task").glob("*/children")
-    return {int(number) for task in tasks for number in task.read_text().split()}
 
 
 async def until(condition: Callable[[], object]) -> None:
