@@ -376,10 +376,11 @@ BEGIN
             SELECT guild_id, user_id, 'fast', role_weight, max_running FROM flows
                 WHERE guild_id = take.guild_id AND user_id = take.user_id AND lane = 'relaxed'
             ON CONFLICT DO NOTHING;
+        UPDATE takes SET state = 'waiting', lane = 'fast' WHERE take_id = take.take_id;
         PERFORM recount_flow(take, 'gone');
         PERFORM promote(take.guild_id, take.user_id, 'relaxed');
-        UPDATE takes SET state = 'waiting', lane = 'fast' WHERE take_id = take.take_id RETURNING * INTO take;
         take.state := NULL;
+        take.lane := 'fast';
         PERFORM recount_flow(take, 'waiting');
         PERFORM promote(take.guild_id, take.user_id, 'fast');
         RETURN 'raised';
