@@ -68,7 +68,10 @@ class Request(Ask):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Take:
-    """One take and, once it is done, its clip. `charged` is what its hold was settled at, in credits."""
+    """One take and, once it is done, its clip. `charged` is what its hold was settled at, in credits.
+
+    `due_at`: when a take in backoff is tried again, and when a parked one is given up.
+    """
 
     take_id: TakeId
     index: int
@@ -80,6 +83,7 @@ class Take:
     attempts: int
     cancel_requested: bool
     queued_at: datetime
+    due_at: datetime | None = None
     started_at: datetime | None
     finished_at: datetime | None
     error: str | None
@@ -238,6 +242,7 @@ def _take(row: asyncpg.Record) -> Take:
         attempts=row["attempts"],
         cancel_requested=row["cancel_requested"],
         queued_at=row["queued_at"],
+        due_at=row["run_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         error=row["error"],
