@@ -1,4 +1,4 @@
-"""What a member fills into a command: checked against its options as Discord's client does, with what it names resolved."""
+"""What a member fills into a command: checked against its options, with the people and files that it names."""
 
 from dataclasses import dataclass, field, replace
 

@@ -7,9 +7,8 @@ from aiohttp.typedefs import Handler, Middleware
 
 from sandbox import refusals
 from sandbox.forms import PAYLOAD
-from sandbox.limits import Limits
+from sandbox.limits import Limits, slow_down
 from sandbox.record import Exchange, Record
-from sandbox.records import Json
 from sandbox.refusals import Refusal
 from sandbox.replies import body_of, reply
 from sandbox.world import World
@@ -26,35 +25,42 @@ def middleware(world: World, limits: Limits, record: Record) -> Middleware:
         resource = request.match_info.route.resource
         if resource is None or request.match_info.http_exception is not None:
             record.unknown[f"{request.method} {request.path}"] += 1
-            return reply(status=404, body={"message": "404: Not Found", "code": 0})
+            return reply({"message": "404: Not Found", "code": 0}, status=404)
         template = resource.canonical.removeprefix(PREFIX)
         record.calls[f"{request.method} {template}"] += 1
         by_interaction = template.startswith(("/interactions/", "/webhooks/"))
         verdict = limits.take(f"{request.method} {template}", _major(request), counts_everywhere=not by_interaction)
-        headers = verdict.headers
-        try:
-            if not by_interaction and request.headers.get("Authorization") != f"Bot {world.token}":
-                raise refusals.unauthorized()
-            if verdict.allowed:
-                response = await handler(request)
-            else:
-                response = reply(status=429, body=_slow_down(verdict.retry_after, everywhere=verdict.everywhere))
-        except Refusal as refusal:
-            response = reply(status=refusal.status, body=refusal.body)
-        except web.HTTPRequestEntityTooLarge:
-            response = reply(status=413, body=refusals.too_large().body)
-        except Exception:
-            _log.exception("%s %s failed", request.method, request.path)
-            response = reply(status=500, body={"message": "500: Internal Server Error", "code": 0})
-        response.headers.update(headers)
+        authorized = by_interaction or request.headers.get("Authorization") == f"Bot {world.token}"
+        if not authorized:
+            response = _refuse(refusals.unauthorized())
+        elif not verdict.allowed:
+            response = reply(slow_down(verdict.retry_after, everywhere=verdict.everywhere), status=429)
+        else:
+            response = await _answer(request, handler)
+        response.headers.update(verdict.headers)
         record.add(Exchange(request.method, template, request.get(PAYLOAD), response.status, body_of(response)))
         return response
 
     return serve
 
 
-def _slow_down(retry_after: float, *, everywhere: bool) -> Json:
-    return {"message": "You are being rate limited.", "retry_after": retry_after, "global": everywhere, "code": 0}
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A route's answer, or why there is none."""
+    try:
+        return await handler(request)
+    except Refusal as refusal:
+        return _refuse(refusal)
+    except web.HTTPRequestEntityTooLarge:
+        return _refuse(refusals.too_large())
+    except ConnectionError:
+        raise
+    except Exception:  # noqa: BLE001 - a fault of the sandbox is told as Discord tells its own, and logged
+        _log.exception("%s %s failed", request.method, request.path)
+        return reply({"message": "500: Internal Server Error", "code": 0}, status=500)
+
+
+def _refuse(refusal: Refusal) -> web.Response:
+    return reply(refusal.body, status=refusal.status)
 
 
 def _major(request: web.Request) -> str:

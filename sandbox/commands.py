@@ -161,7 +161,7 @@ def _choices(fields: Fields, kind: OptionType) -> Json:
     if asks and read:
         sentence = "Choices cannot be given beside autocomplete"
         fields.wrong("autocomplete", "APPLICATION_COMMAND_AUTOCOMPLETE_CHOICES", sentence)
-    return {"autocomplete": asks} | ({"choices": read} if read else {})
+    return _bounds(autocomplete=asks, choices=read or None)
 
 
 def _bounds(**values: object) -> Json:

@@ -110,7 +110,7 @@ def button(fields: Fields, reading: Reading) -> Json:
     """A button: an id of its own, or a link; a label or an emoji."""
     read = reading.begin(fields, BUTTON)
     style = read["style"] = fields.choice("style", range(1, 7))
-    label, emoji = fields.text("label", most=80), fields.object("emoji")
+    label, emoji = fields.text("label", most=80), fields.nested("emoji")
     if style == PREMIUM_STYLE:
         read["sku_id"] = str(fields.snowflake("sku_id") or 0)
     elif style == LINK_STYLE:
@@ -158,7 +158,7 @@ def read_options(fields: Fields, *, most: int, least: int = 1) -> list[Json]:
         values.add(value)
         read.append(
             {"label": each.required_text("label", most=100), "value": value, "default": each.flag("default")}
-            | _given(description=each.text("description", most=100), emoji=read_emoji(each.object("emoji")))
+            | _given(description=each.text("description", most=100), emoji=read_emoji(each.nested("emoji")))
         )
     return read
 
@@ -183,7 +183,7 @@ def _section(fields: Fields, reading: Reading) -> Json:
     read["components"] = [
         _one_of({TEXT_DISPLAY: text_display}, each, reading) for each in fields.objects("components", least=1, most=3)
     ]
-    read["accessory"] = _one_of({BUTTON: button, THUMBNAIL: _thumbnail}, fields.required_object("accessory"), reading)
+    read["accessory"] = _one_of({BUTTON: button, THUMBNAIL: _thumbnail}, fields.required_nested("accessory"), reading)
     return read
 
 
@@ -198,7 +198,7 @@ def _media_gallery(fields: Fields, reading: Reading) -> Json:
 
 def _media_item(fields: Fields, reading: Reading) -> Json:
     return {
-        "media": _media(fields.required_object("media"), reading, only_attachments=False),
+        "media": _media(fields.required_nested("media"), reading, only_attachments=False),
         "description": fields.text("description", least=1, most=1024),
         "spoiler": fields.flag("spoiler"),
     }
@@ -206,7 +206,7 @@ def _media_item(fields: Fields, reading: Reading) -> Json:
 
 def _file(fields: Fields, reading: Reading) -> Json:
     read = reading.begin(fields, FILE)
-    media = _media(fields.required_object("file"), reading, only_attachments=True)
+    media = _media(fields.required_nested("file"), reading, only_attachments=True)
     name = str(media["url"]).removeprefix("attachment://")
     return read | {"file": media, "name": name, "size": None, "spoiler": fields.flag("spoiler")}
 

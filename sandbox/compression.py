@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Protocol, TypeAlias, cast
 
@@ -9,12 +10,20 @@ Compressor: TypeAlias = Callable[[bytes], bytes | None]
 """Packs one frame; None where frames go out as text."""
 
 
-class _Zstd(Protocol):
-    """The part of Python 3.14's `compression.zstd.ZstdCompressor` that is needed."""
+class _BuiltIn(Protocol):
+    """What is needed of Python 3.14's `compression.zstd.ZstdCompressor`."""
 
     FLUSH_BLOCK: int
 
     def compress(self, data: bytes, mode: int) -> bytes: ...
+
+
+class _Package(Protocol):
+    """What is needed of a compression object of the zstandard package."""
+
+    def compress(self, data: bytes) -> bytes: ...
+
+    def flush(self, mode: int) -> bytes: ...
 
 
 def compressor_for(asked: str) -> Compressor | None:
@@ -33,9 +42,12 @@ def compressor_for(asked: str) -> Compressor | None:
 
 
 def _zstd() -> Compressor | None:
-    try:
-        module = import_module("compression.zstd")
-    except ImportError:
-        return None
-    stream = cast("_Zstd", module.ZstdCompressor())
-    return lambda frame: stream.compress(frame, stream.FLUSH_BLOCK)
+    with suppress(ImportError):
+        built_in = cast("_BuiltIn", import_module("compression.zstd").ZstdCompressor())
+        return lambda frame: built_in.compress(frame, built_in.FLUSH_BLOCK)
+    with suppress(ImportError):
+        package = import_module("zstandard")
+        stream = cast("_Package", package.ZstdCompressor().compressobj())
+        block = int(package.COMPRESSOBJ_FLUSH_BLOCK)
+        return lambda frame: stream.compress(frame) + stream.flush(block)
+    return None

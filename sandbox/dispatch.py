@@ -25,7 +25,7 @@ class Dispatch:
     intent: int = 0
 
 
-def of_event(world: World, event: Event) -> list[Dispatch]:
+def of_event(world: World, event: Event) -> list[Dispatch]:  # noqa: PLR0911 - one line of answer an event
     """The gateway events of something that happened; none for what applications do not hear of."""
     match event:
         case events.InteractionMade(one):

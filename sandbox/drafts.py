@@ -92,8 +92,8 @@ def read_draft(
         flags=flags,
         kept=kept,
         new=new,
-        mentions=_read_mentions(fields.object("allowed_mentions")),
-        reference=_read_reference(fields.object("message_reference")),
+        mentions=_read_mentions(fields.nested("allowed_mentions")),
+        reference=_read_reference(fields.nested("message_reference")),
         nonce=_read_nonce(fields),
         enforce_nonce=fields.flag("enforce_nonce"),
     )

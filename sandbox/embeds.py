@@ -25,10 +25,10 @@ def _embed(fields: Fields, files: Collection[str]) -> Json:
         "url": fields.text("url", most=2048),
         "color": fields.integer("color", most=0xFFFFFF),
         "timestamp": fields.text("timestamp", most=64),
-        "footer": _part(fields.object("footer"), "text", 2048),
-        "author": _part(fields.object("author"), "name", 256),
-        "image": _picture(fields.object("image"), files),
-        "thumbnail": _picture(fields.object("thumbnail"), files),
+        "footer": _part(fields.nested("footer"), "text", 2048),
+        "author": _part(fields.nested("author"), "name", 256),
+        "image": _picture(fields.nested("image"), files),
+        "thumbnail": _picture(fields.nested("thumbnail"), files),
         "fields": [
             {
                 "name": each.required_text("name", most=256),

@@ -8,8 +8,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from sandbox.fields import Fields
-from sandbox.limits import refusal_headers
-from sandbox.records import Json
+from sandbox.limits import refusal_headers, slow_down
 from sandbox.replies import reply
 
 
@@ -91,12 +90,12 @@ class Faults:
 
 
 def _failure(fault: Fault) -> web.Response:
-    body: Json = {"message": f"{fault.status}: injected", "code": 0}
-    headers: dict[str, str] = {}
     if fault.status == 429:
-        body = {"message": "You are being rate limited.", "retry_after": fault.retry_after, "global": fault.everywhere}
+        body = slow_down(fault.retry_after, everywhere=fault.everywhere)
         headers = refusal_headers(fault.retry_after, fault.scope)
-    return reply(body if fault.body is None else fault.body, status=fault.status, headers=headers)
+    else:
+        body, headers = {"message": f"{fault.status}: injected", "code": 0}, {}
+    return reply(fault.body or body, status=fault.status, headers=headers)
 
 
 def _cut(request: web.Request) -> web.Response:

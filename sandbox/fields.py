@@ -1,4 +1,4 @@
-"""Reading a request's JSON field by field. Every wrong field is told at once, under its path, as Discord does (50035)."""
+"""Reading a request's JSON field by field. All that is wrong is told at once, under its path, as 50035 does."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -115,14 +115,14 @@ class Fields:
         listed = self._listed(name, least=0, most=most)
         return [int(str(one)) for one in listed if str(one).isdigit()]
 
-    def object(self, name: str) -> "Fields | None":
+    def nested(self, name: str) -> "Fields | None":
         value = self._typed(name, dict, "DICT_TYPE_CONVERT", "object")
         return None if value is None else Fields(value, self.problems, (*self.path, name))
 
-    def required_object(self, name: str) -> "Fields":
+    def required_nested(self, name: str) -> "Fields":
         if self.given.get(name) is None:
             self.missing(name)
-        return self.object(name) or Fields({}, Problems(), (*self.path, name))
+        return self.nested(name) or Fields({}, Problems(), (*self.path, name))
 
     def objects(self, name: str, *, most: int, least: int = 0) -> list["Fields"]:
         """A list of objects; empty where it is absent."""

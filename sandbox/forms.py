@@ -5,6 +5,7 @@ import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from aiohttp import BodyPartReader, web
 
@@ -34,7 +35,7 @@ class Form:
     payload: Json = field(default_factory=dict[str, object])
     files: dict[int, Upload] = field(default_factory=dict[int, Upload])
 
-    def __enter__(self) -> "Form":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,9 +49,7 @@ async def read_form(request: web.Request, folder: Path, most_bytes: int) -> Form
         return Form(as_object(await read_json(request)))
     form = Form()
     try:
-        oversized = await _read_parts(request, folder, most_bytes, form)
-        if oversized:
-            raise too_large()
+        await _read_parts(request, folder, most_bytes, form)
     except BaseException:
         form.__exit__()
         raise
@@ -72,8 +71,8 @@ def as_object(payload: object) -> Json:
     return payload
 
 
-async def _read_parts(request: web.Request, folder: Path, most_bytes: int, form: Form) -> bool:
-    """Fills a form; whether a file was too large. Reads to the end either way, so that the answer can be heard."""
+async def _read_parts(request: web.Request, folder: Path, most_bytes: int, form: Form) -> None:
+    """Fills a form. Reads to the end even when a file is too large, so that the refusal can be heard."""
     oversized = False
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader):
@@ -87,7 +86,8 @@ async def _read_parts(request: web.Request, folder: Path, most_bytes: int, form:
             oversized = oversized or upload.size > most_bytes
         elif name == "payload_json":
             form.payload = as_object(_parse(await part.text()))
-    return oversized
+    if oversized:
+        raise too_large()
 
 
 async def save_part(part: BodyPartReader, folder: Path, most_bytes: int) -> Upload:

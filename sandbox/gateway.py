@@ -4,6 +4,7 @@ import asyncio
 import json
 import secrets
 from collections import deque
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import cast
@@ -19,6 +20,7 @@ from sandbox.world import World
 
 HEARTBEAT_MS = 41_250
 MOST_KEPT = 1000
+SESSION_SECONDS = 180
 PRIVILEGED_INTENTS = 1 << 1 | 1 << 8 | 1 << 15
 ALL_INTENTS = (1 << 26) - 1
 
@@ -243,10 +245,15 @@ class Gateway:
         if session is None or session.connection is not connection:
             return
         session.connection = None
+        self._world.later(SESSION_SECONDS, lambda: self._forget(session))
         # A client that says goodbye in the ordinary way gives its session up.
         if connection.socket.close_code in {1000, 1001}:
             self._sessions.pop(session.id, None)
         self._tell_presence()
+
+    def _forget(self, session: Session) -> None:
+        if session.connection is None:
+            self._sessions.pop(session.id, None)
 
     def _tell_presence(self) -> None:
         online = any(session.connection is not None for session in self._sessions.values())
@@ -263,10 +270,13 @@ class Gateway:
                     session.tell(one)
 
 
-async def _frames(socket: web.WebSocketResponse):  # noqa: ANN202 - an async generator of JSON objects
+async def _frames(socket: web.WebSocketResponse) -> AsyncGenerator[Json]:
     """The client's frames until it goes; a client that is silent for too long is hung up on."""
     while True:
-        message = await asyncio.wait_for(socket.receive(), HEARTBEAT_MS / 1000 * 1.5)
+        try:
+            message = await socket.receive(timeout=HEARTBEAT_MS / 1000 * 1.5)
+        except TimeoutError:
+            raise HangUp(Close.SESSION_TIMED_OUT) from None
         if message.type is not WSMsgType.TEXT:
             return
         try:

@@ -76,7 +76,8 @@ def make(
         if now is not None and not now.answered_with:
             world.events.publish(InteractionChanged(now))
 
-    world.later(world.times.acknowledgement, time_is_up)
+    # A moment later than the deadline, so that it has passed by the clock that counts it too.
+    world.later(world.times.acknowledgement + 0.01, time_is_up)
     return interaction
 
 
@@ -108,7 +109,10 @@ def by_token(world: World, token: str) -> Interaction:
 
 
 def respond(world: World, interaction_id: int, token: str, form: Form) -> tuple[Interaction, Message | None]:
-    """An application's first answer: the interaction as it is then, and the message made or changed. Raises `Refusal`."""
+    """An application's first answer: the interaction as it is then, and the message that it made or changed.
+
+    Raises `Refusal`.
+    """
     interaction = world.store.interactions.get(interaction_id)
     if interaction is None or not secrets.compare_digest(interaction.token.encode(), token.encode()):
         raise refusals.unknown_interaction()
@@ -120,7 +124,7 @@ def respond(world: World, interaction_id: int, token: str, form: Form) -> tuple[
 
     fields = Fields(form.payload)
     kind = Callback(fields.choice("type", _allowed(interaction)))
-    body = fields.object("data") or Fields({}, fields.problems, ("data",))
+    body = fields.nested("data") or Fields({}, fields.problems, ("data",))
     fields.problems.check()
     answered = replace(interaction, answered_with=kind)
     message: Message | None = None

@@ -5,6 +5,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from sandbox.records import Json
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -79,6 +81,11 @@ def _refused(after: float, *, everywhere: bool, headers: dict[str, str]) -> Verd
     return Verdict(
         allowed=False, everywhere=everywhere, retry_after=after, headers=headers | refusal_headers(after, scope)
     )
+
+
+def slow_down(retry_after: float, *, everywhere: bool) -> Json:
+    """The body of a 429."""
+    return {"message": "You are being rate limited.", "retry_after": retry_after, "global": everywhere, "code": 0}
 
 
 def refusal_headers(retry_after: float, scope: str) -> dict[str, str]:

@@ -185,7 +185,7 @@ class Members:
             told["modal"] = {"interaction_id": str(one.id)} | one.answer
         return told
 
-    def _told(self, me: User, event: Event) -> Json | None:
+    def _told(self, me: User, event: Event) -> Json | None:  # noqa: PLR0911 - one answer an event
         """An event as one member's page hears it; None where it is not theirs to hear."""
         world = self._world
         match event:

@@ -61,7 +61,7 @@ def _label(fields: Fields, reading: Reading) -> Json:
     read["label"] = fields.required_text("label", most=MOST_LABEL)
     if (description := fields.text("description", most=100)) is not None:
         read["description"] = description
-    inner = fields.required_object("component")
+    inner = fields.required_nested("component")
     kind = inner.choice("type", {TEXT_INPUT, *SELECTS, FILE_UPLOAD, RADIO_GROUP, CHECKBOX_GROUP, CHECKBOX})
     if kind == TEXT_INPUT:
         read["component"] = _text_input(inner, reading)

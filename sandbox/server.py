@@ -1,7 +1,7 @@
 """The whole sandbox put together: a world, and the server that everyone talks to."""
 
 import errno
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +52,7 @@ async def running(
     times: Times | None = None,
     rates: Rates | None = None,
     shards: int = 1,
-) -> AsyncIterator[Sandbox]:
+) -> AsyncGenerator[Sandbox]:
     """Serves the world of a data folder on loopback until the block ends; port 0 takes a free one.
 
     Raises `PortTakenError`, `sandbox.store.FolderTakenError`, and OSError where the folder cannot be written.

@@ -7,11 +7,11 @@ A change is committed before its answer goes out, so a killed process loses noth
 import fcntl
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import Field, asdict
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from sandbox.records import App, Attachment, Channel, Command, Guild, Interaction, Member, Message, Role, User
 
@@ -32,7 +32,7 @@ class FolderTakenError(Exception):
 
 
 class _Record(Protocol):
-    __dataclass_fields__: ClassVar[dict[str, object]]
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     @property
     def id(self) -> int: ...
@@ -96,6 +96,8 @@ class Store:
         except BlockingIOError:
             self._lock.close()
             raise FolderTakenError from None
+        for left_over in self.files.glob("incoming-*"):
+            left_over.unlink()
         self._connection = connection = sqlite3.connect(folder / "world.sqlite", isolation_level=None)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
@@ -112,7 +114,7 @@ class Store:
         self.interactions = Table(connection, Interaction, lambda interaction: interaction.channel_id)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
+    def transaction(self) -> Generator[None]:
         """All of it or none; committed when the block ends well."""
         self._connection.execute("BEGIN IMMEDIATE")
         try:

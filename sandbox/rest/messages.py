@@ -1,5 +1,6 @@
 """Messages in channels, sent with the bot's own token."""
 
+from collections.abc import Iterator
 from itertools import islice
 
 from aiohttp import web
@@ -116,16 +117,12 @@ class Messages:
         messages, query = self._world.store.messages, request.query
         around, after, before = (int(query.get(name, "0") or 0) for name in ("around", "after", "before"))
         if around:
-            older = islice(self._shown(messages.before(channel.id, around + 1)), limit // 2 + 1)
-            newer = islice(self._shown(messages.after(channel.id, around)), limit // 2)
+            older = islice(_shown(messages.before(channel.id, around + 1)), limit // 2 + 1)
+            newer = islice(_shown(messages.after(channel.id, around)), limit // 2)
             return [*reversed([*newer]), *older][:limit]
         if after:
-            return [*reversed([*islice(self._shown(messages.after(channel.id, after)), limit)])]
-        return [*islice(self._shown(messages.before(channel.id, before or 2**63 - 1)), limit)]
-
-    @staticmethod
-    def _shown(messages):  # noqa: ANN001, ANN205 - an iterator of messages, without the ephemeral ones
-        return (one for one in messages if not one.only_for)
+            return [*reversed([*islice(_shown(messages.after(channel.id, after)), limit)])]
+        return [*islice(_shown(messages.before(channel.id, before or 2**63 - 1)), limit)]
 
     def _may(self, channel: Channel, permission: Permission) -> bool:
         return self._world.may(self._world.bot.id, channel, permission)
@@ -154,3 +151,8 @@ class Messages:
             fields.wrong("message_reference", "REPLIES_UNKNOWN_MESSAGE", "Unknown message")
             fields.problems.check()
         return None
+
+
+def _shown(messages: Iterator[Message]) -> Iterator[Message]:
+    """Without the ephemeral ones: those are in no channel."""
+    return (one for one in messages if not one.only_for)
