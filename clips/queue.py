@@ -17,9 +17,9 @@ import asyncpg
 from clips import requests
 from clips.domain import GuildId, Progress, RequestId, Sha256, TakeId, TakeState
 from clips.errors import MemberError
+from clips.ffmpeg import Encoded
 from clips.postgres import Connection, Pool, retrying
 from clips.requests import Ask
-from clips.ffmpeg import Encoded
 
 READY = "takes_ready"
 """Notice: a take became ready, or a generator came or went."""
@@ -245,9 +245,14 @@ async def cancel(pool: Pool, request_id: RequestId) -> list[TakeState]:
 async def reap(pool: Pool, lease: timedelta, *, most: int = 200) -> list[str]:
     """Keep the queue in order: lost leases, back-off, parking, raising. Returns what was done, in words."""
     steps: list[str] = []
-    while len(steps) < most and (step := await retrying(pool, lambda conn: conn.fetchval(_REAP, lease, PATIENCE))):
+    while len(steps) < most and (step := await retrying(pool, lambda conn: reap_one(conn, lease))):
         steps.append(step)
     return steps
+
+
+async def reap_one(conn: Connection, lease: timedelta | None) -> str | None:
+    """One step of `reap`; None when there is nothing to do. `lease` None: leave lost leases alone."""
+    return await conn.fetchval(_REAP, lease, PATIENCE)
 
 
 async def announce(pool: Pool, generator_id: UUID, name: str, models: Sequence[str], loaded: Sequence[str]) -> None:
