@@ -67,6 +67,11 @@ def _message(world: World, one: Message, *, bare: bool, for_bot: bool, depth: in
         interaction = world.store.interactions.get(one.interaction_id)
         if interaction is not None:
             shown["interaction_metadata"] = _metadata(world, interaction)
+            if interaction.type == InteractionType.COMMAND:
+                # Deprecated, but only here stands the command's name.
+                user = wire.user(world.user(interaction.user_id))
+                named: Json = {"id": str(interaction.id), "type": interaction.type, "user": user}
+                shown["interaction"] = named | {"name": interaction.command_name}
     if one.reference is not None:
         shown["message_reference"] = {
             "type": 0,
