@@ -4,7 +4,9 @@
 """
 
 import os
-from collections.abc import AsyncGenerator
+import subprocess
+from collections.abc import AsyncGenerator, Generator
+from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -65,3 +67,16 @@ async def dsn(server: str, template: str) -> AsyncGenerator[str]:
 async def pool(dsn: str) -> AsyncGenerator[Pool]:
     async with connect_pool(dsn, Session("zoetrope tests")) as connections:
         yield connections
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Generator[Path]:
+    """A disk of 16 MB: too small for a Postgres or a few clips."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    try:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], check=True, capture_output=True)
+    except subprocess.CalledProcessError:
+        pytest.skip("no right to mount a small disk")
+    yield disk
+    subprocess.run(["umount", disk], check=True)

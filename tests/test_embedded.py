@@ -265,19 +265,6 @@ async def test_the_hosts_own_database_comes_first(tmp_path: Path):
         assert await value(dsn, "SELECT 1") == 1
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Generator[Path]:
-    """A disk of 16 MB, which is too small for the data."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    try:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], check=True, capture_output=True)
-    except subprocess.CalledProcessError:
-        pytest.skip("no right to mount a small disk")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
 async def test_a_full_disk(small_disk: Path):
     with pytest.raises(SetupError, match=r"The disk that holds .* is full"):
         async with embedded(small_disk / "postgres"):
