@@ -10,7 +10,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from clips.domain import ChannelId, DeliveryId, GuildId, MessageId, RequestId, TakeId
-from clips.postgres import Pool, retrying
+from clips.postgres import Connection, Pool, retrying
 
 CHANGED = "deliveries"
 """Notice: a delivery is out of date."""
@@ -29,7 +29,8 @@ class DeliveryKind(StrEnum):
 class Delivery:
     """A leased message. `wanted_rev` is the revision to mark once what was read after leasing is posted.
 
-    `sending`: a first send was begun and its outcome is not known. `attached`: Discord's attachment id by take.
+    `posted_rev`: the revision that the channel shows. `sending`: a first send was begun and its outcome is not known.
+    `attached`: Discord's attachment id by take.
     """
 
     delivery_id: DeliveryId
@@ -38,6 +39,7 @@ class Delivery:
     guild_id: GuildId
     channel_id: ChannelId
     wanted_rev: int
+    posted_rev: int
     message_id: MessageId | None
     sending: bool
     attached: dict[TakeId, int]
@@ -45,6 +47,14 @@ class Delivery:
     limit_bytes: int | None
     attempts: int
     owner: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a message is. `failure`: it can never be posted (any more), and why."""
+
+    message_id: MessageId | None
+    failure: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +71,14 @@ class Posted:
 _LEASE = """
     UPDATE deliveries SET lease_owner = $1, lease_until = clock_timestamp() + $2
     WHERE delivery_id = (
-        SELECT delivery_id FROM deliveries
-        WHERE posted_rev < wanted_rev AND failure IS NULL AND next_at <= clock_timestamp()
-          AND (lease_until IS NULL OR lease_until < clock_timestamp())
+        SELECT delivery_id FROM deliveries d
+        WHERE posted_rev < wanted_rev AND failure IS NULL AND due_at(d) <= clock_timestamp()
         ORDER BY kind = 'card', message_id IS NOT NULL, next_at LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
     RETURNING *
+"""
+_KEEP = """
+    UPDATE deliveries SET lease_until = clock_timestamp() + $3
+    WHERE delivery_id = $1 AND lease_owner = $2 RETURNING true
 """
 _SENDING = """
     UPDATE deliveries SET sending = true, lease_until = clock_timestamp() + $3
@@ -76,6 +89,11 @@ _POSTED = """
         sending = false, attached = $5, mentioned_at = CASE WHEN $6 THEN clock_timestamp() ELSE mentioned_at END,
         closed = $7, attempts = 0, lease_owner = NULL, lease_until = NULL
     WHERE delivery_id = $1 AND lease_owner = $2 RETURNING true
+"""
+# The reply stands, or never will: the card may go.
+_HAND_OVER = """
+    UPDATE deliveries SET wanted_rev = wanted_rev + 1
+    WHERE request_id = $1 AND kind = 'card' AND NOT closed AND failure IS NULL
 """
 _LATER = """
     UPDATE deliveries SET next_at = clock_timestamp() + $3, attempts = attempts + 1,
@@ -88,27 +106,25 @@ _DEAD = """
 """
 _LIMIT = "UPDATE deliveries SET limit_bytes = $3 WHERE delivery_id = $1 AND lease_owner = $2"
 _REFRESH = """
-    UPDATE deliveries SET wanted_rev = wanted_rev + 1 WHERE delivery_id IN (
+    WITH refreshed AS (UPDATE deliveries SET wanted_rev = wanted_rev + 1 WHERE delivery_id IN (
         SELECT delivery_id FROM deliveries d
         WHERE kind = 'card' AND message_id IS NOT NULL AND NOT closed AND failure IS NULL AND posted_rev = wanted_rev
           AND posted_at < clock_timestamp() - CASE
               WHEN EXISTS (SELECT FROM takes t WHERE t.request_id = d.request_id AND t.state = 'running')
               THEN interval '3 seconds' ELSE interval '60 seconds' END
-        ORDER BY posted_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED)
+        ORDER BY posted_at LIMIT $1 FOR NO KEY UPDATE SKIP LOCKED) RETURNING true)
+    SELECT pg_notify('deliveries', '') FROM refreshed LIMIT 1
 """
 _WAIT = """
-    SELECT extract(epoch FROM min(greatest(next_at, lease_until)) - clock_timestamp())::double precision
-    FROM deliveries WHERE posted_rev < wanted_rev AND failure IS NULL
+    SELECT extract(epoch FROM min(due_at(d)) - clock_timestamp())::double precision
+    FROM deliveries d WHERE posted_rev < wanted_rev AND failure IS NULL
 """
 _BLOCK = """
     INSERT INTO discord_blocks (scope, blocked_until) VALUES ($1, clock_timestamp() + $2)
     ON CONFLICT (scope) DO UPDATE SET blocked_until = greatest(discord_blocks.blocked_until, excluded.blocked_until)
 """
-_BLOCKED = """
-    SELECT extract(epoch FROM blocked_until - clock_timestamp())::double precision
-    FROM discord_blocks WHERE scope = $1 AND blocked_until > clock_timestamp()
-"""
-_FIND = "SELECT message_id FROM deliveries WHERE request_id = $1 AND guild_id = $2 AND kind = $3"
+_STANDING = "SELECT message_id, failure FROM deliveries WHERE request_id = $1 AND guild_id = $2 AND kind = $3"
+_NOTIFY = "SELECT pg_notify('deliveries', '')"
 
 
 async def lease(pool: Pool, owner: UUID) -> Delivery | None:
@@ -123,6 +139,7 @@ async def lease(pool: Pool, owner: UUID) -> Delivery | None:
         guild_id=row["guild_id"],
         channel_id=row["channel_id"],
         wanted_rev=row["wanted_rev"],
+        posted_rev=row["posted_rev"],
         message_id=row["message_id"],
         sending=row["sending"],
         attached={TakeId(int(take)): int(attachment) for take, attachment in row["attached"].items()},
@@ -138,24 +155,35 @@ async def begin_sending(pool: Pool, delivery: Delivery) -> bool:
     return bool(await pool.fetchval(_SENDING, delivery.delivery_id, delivery.owner, LEASE))
 
 
+async def keep(pool: Pool, delivery: Delivery) -> bool:
+    """Renew the lease while a large file is made or sent. False: it is gone."""
+    return bool(await pool.fetchval(_KEEP, delivery.delivery_id, delivery.owner, LEASE))
+
+
 async def mark_posted(pool: Pool, delivery: Delivery, posted: Posted) -> bool:
-    """Note what the channel shows, and let go. False: the lease was lost meanwhile; its new owner will see to it."""
+    """Note what the channel shows, and let go. False: the lease was lost meanwhile; its new owner will see to it.
+
+    A reply that stands for the first time has its card drawn again.
+    """
     attached = {str(take): str(attachment) for take, attachment in posted.attached.items()}
-    return bool(
-        await retrying(
-            pool,
-            lambda conn: conn.fetchval(
-                _POSTED,
-                delivery.delivery_id,
-                delivery.owner,
-                delivery.wanted_rev,
-                posted.message_id,
-                attached,
-                posted.mentioned,
-                posted.closed,
-            ),
+    first_reply = delivery.kind is DeliveryKind.REPLY and None is delivery.message_id != posted.message_id
+
+    async def mark(conn: Connection) -> bool:
+        if first_reply:
+            await _hand_over(conn, delivery)
+        ours = await conn.fetchval(
+            _POSTED,
+            delivery.delivery_id,
+            delivery.owner,
+            delivery.wanted_rev,
+            posted.message_id,
+            attached,
+            posted.mentioned,
+            posted.closed,
         )
-    )
+        return bool(ours)
+
+    return await retrying(pool, mark)
 
 
 async def try_later(pool: Pool, delivery: Delivery, pause: timedelta) -> None:
@@ -165,7 +193,21 @@ async def try_later(pool: Pool, delivery: Delivery, pause: timedelta) -> None:
 
 async def give_up(pool: Pool, delivery: Delivery, why: str) -> None:
     """The message or its channel is gone for good; staff see `why`. The clips stay in the library."""
-    await pool.execute(_DEAD, delivery.delivery_id, delivery.owner, why)
+
+    async def mark(conn: Connection) -> None:
+        if (
+            await conn.fetchval(_DEAD, delivery.delivery_id, delivery.owner, why)
+            and delivery.kind is DeliveryKind.REPLY
+        ):
+            await _hand_over(conn, delivery)
+
+    await retrying(pool, mark)
+
+
+async def _hand_over(conn: Connection, delivery: Delivery) -> None:
+    """Before the reply's own row, as every transition locks the two."""
+    await conn.execute(_HAND_OVER, delivery.request_id)
+    await conn.execute(_NOTIFY)
 
 
 async def note_limit(pool: Pool, delivery: Delivery, limit_bytes: int) -> None:
@@ -184,15 +226,17 @@ async def next_due(pool: Pool) -> float | None:
 
 
 async def block(pool: Pool, scope: str, pause: timedelta) -> None:
-    """Discord answered 429: all that share the token hold still for this scope."""
+    """Discord answered 429: nothing of this scope, `global` or `channel ID`, is leased for that long."""
     await pool.execute(_BLOCK, scope, pause)
 
 
-async def blocked_for(pool: Pool, scope: str) -> float:
-    """Seconds that this scope is still blocked; 0 if it is not."""
-    return await pool.fetchval(_BLOCKED, scope) or 0.0
+async def standing(pool: Pool, guild_id: GuildId, request_id: RequestId, kind: DeliveryKind) -> Standing | None:
+    """Where a request's card or reply stands in its channel. None: there is no such request in this server."""
+    row = await pool.fetchrow(_STANDING, request_id, guild_id, kind)
+    return Standing(row["message_id"], row["failure"]) if row else None
 
 
 async def message_of(pool: Pool, guild_id: GuildId, request_id: RequestId, kind: DeliveryKind) -> MessageId | None:
-    """Where a request's card or reply stands in its channel."""
-    return await pool.fetchval(_FIND, request_id, guild_id, kind)
+    """The message of a request's card or reply, where it has one."""
+    found = await standing(pool, guild_id, request_id, kind)
+    return found.message_id if found else None

@@ -66,3 +66,12 @@ CREATE TABLE discord_blocks (
     blocked_until timestamptz NOT NULL
 );
 COMMENT ON TABLE discord_blocks IS 'Rate limits that one process met, for all that share the token.';
+
+-- When a delivery may be leased: after its back-off and another's lease, no card more often than every 3 s, and nothing
+-- into what Discord has blocked.
+CREATE FUNCTION due_at(a_delivery deliveries) RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT greatest(a_delivery.next_at, a_delivery.lease_until,
+        CASE a_delivery.kind WHEN 'card' THEN a_delivery.posted_at + interval '3 seconds' END,
+        (SELECT max(blocked_until) FROM discord_blocks
+         WHERE scope IN ('global', 'channel ' || a_delivery.channel_id)))
+$$;
