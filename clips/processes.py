@@ -19,7 +19,10 @@ if ctypes.CDLL(None, use_errno=True).prctl(1, number, 0, 0, 0):
 if os.getppid() != parent:
     sys.exit("the parent ended first")
 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-os.execvp(sys.argv[5], sys.argv[5:])
+try:
+    os.execvp(sys.argv[5], sys.argv[5:])
+except OSError as error:
+    sys.exit(sys.argv[5] + " cannot be run: " + error.strerror)
 """
 
 
