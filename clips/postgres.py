@@ -33,6 +33,9 @@ _CLOSE_BOUND = 10.0
 _PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 """Seconds before each further attempt, ± half; together enough for a server to restart."""
 
+OUTAGE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a statement outside `retrying` may raise while the server or the way to it fails; for those who wait it out."""
+
 _CONFLICTS = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 # asyncpg may answer with InternalClientError once a backend has died. TimeoutError is an OSError.
 _LOST = (

@@ -7,10 +7,8 @@ from datetime import timedelta
 from itertools import count
 from typing import NoReturn
 
-import asyncpg
-
 from clips import queue
-from clips.postgres import Connection, Pool
+from clips.postgres import OUTAGE, Connection, Pool
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +27,7 @@ async def keep_order(pool: Pool, lease: timedelta) -> NoReturn:
         try:
             async with pool.acquire() as conn:
                 await _look_after(conn, lease)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+        except OUTAGE as error:
             log.warning("Could not look after the queue; trying again. %s", error)
             await asyncio.sleep(1)
 

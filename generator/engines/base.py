@@ -1,4 +1,4 @@
-"""What an engine is. An engine turns one job into frames, sound or a finished file; it knows nothing of queues."""
+"""What an engine is: it turns one planned job into frames. It knows nothing of queues, prices or files of clips."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from clips.domain import ClipSpec, Plan
 
 Frame = NDArray[np.uint8]
-"""One picture, shape (height, width, 3), RGB, 0–255."""
+"""One picture, shape (height, width, 3), RGB, 0 to 255."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +50,21 @@ class Context(Protocol):
         ...
 
     def raise_if_cancelled(self) -> None:
-        """Raise `CancelledError` if the member cancelled, `LeaseLostError` if the take is no longer ours."""
+        """Raise `CancelledError` if the member cancelled, `LeaseLostError` if the take is no longer ours,
+        `StoppingError` if the generator has to end. Call it every few seconds; let what it raises through.
+        """
         ...
 
 
 class Engine(Protocol):
     """A loaded model. Synchronous work runs in a thread of the engine's own, so that the worker's loop never blocks."""
 
-    def plan(self, spec: ClipSpec, photo_size: tuple[int, int]) -> Plan:
-        """Snap size, frames and rate to what the model can do. `photo_size` is (width, height) in pixels."""
+    async def render(self, job: Job, sink: Sink, context: Context) -> None:
+        """Render every take of the job into the sink. Raises what `context` raises, `RetryableError`, `MemberError`,
+        and `FatalEngineError` where this process can render no more.
+        """
         ...
 
-    async def render(self, job: Job, sink: Sink, context: Context) -> None:
-        """Render every take of the job into the sink. Raises what `context` raises, `RetryableError`, `MemberError`."""
+    async def close(self) -> None:
+        """Give back the memory: another model needs it. Nothing is called afterwards."""
         ...

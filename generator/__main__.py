@@ -1,0 +1,106 @@
+"""`python -m generator`: puts a generator together from the settings and runs it until told to stop."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from uuid import uuid4
+
+from clips import queue
+from clips.blobs import BlobStore
+from clips.catalog import Catalog, Model
+from clips.checkpoints import Checkpoints
+from clips.embedded import database
+from clips.errors import FatalEngineError, SetupError
+from clips.migrate import migrate
+from clips.notices import listen
+from clips.postgres import Session, connect, connect_pool
+from clips.reaper import keep_order
+from clips.settings import Settings
+from generator.companions import beside
+from generator.engines.loading import Shelf, check_installed
+from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
+from generator.stopping import Stopping
+from generator.takes import Workshop
+from generator.worker import Worker
+from generator.workspace import workspace
+
+log = logging.getLogger("generator")
+
+EXIT_SETUP = 2
+
+
+def main() -> None:
+    """Run a generator. Exit code 0: stopped as told; 2: the host has to mend something; 75: start it again."""
+    try:
+        settings = Settings.load()
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        asyncio.run(_generate(settings))
+    except SetupError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(EXIT_SETUP)
+
+
+async def _generate(settings: Settings) -> None:
+    try:
+        await generate(settings)
+    except FatalEngineError as error:
+        log.critical("The generator ends: %s.", error)
+        logging.shutdown()
+        os._exit(EXIT_AGAIN)  # a thread may hang in the engine, and nobody can end it otherwise
+
+
+async def generate(settings: Settings) -> None:
+    """Run a generator until SIGTERM or Ctrl-C. Raises `SetupError`, `FatalEngineError`."""
+    models = wanted_models(settings)
+    identity = Identity(uuid4(), f"{socket.gethostname()}:{os.getpid()}", list(models))
+    lease = timedelta(seconds=settings.lease_seconds)
+    stopping = Stopping(settings.stop_seconds)
+    stopping.on_signals()
+    async with AsyncExitStack() as stack:
+        blobs = BlobStore.from_url(settings.blobs_url)
+        folder = stack.enter_context(workspace(settings.home / "rendering"))
+        dsn = await stack.enter_async_context(database(settings.database_url, settings.home / "postgres"))
+        await _migrate(dsn)
+        session = Session("zoetrope generator")
+        pool = await stack.enter_async_context(connect_pool(dsn, session))
+        direct = settings.listen_url or dsn
+        notices = await stack.enter_async_context(listen(direct, session, (queue.READY, queue.CANCELLED)))
+        heartbeat = await stack.enter_async_context(
+            Heartbeat(dsn, identity, lease=lease, stall=timedelta(seconds=settings.stall_seconds))
+        )
+        await stack.enter_async_context(beside(stopping, keep_order(pool, lease)))
+        shop = Workshop(pool, blobs, models, Shelf(settings.device), folder, Checkpoints(settings.kill_at))
+        log.info("Generator %s runs %s.", identity.name, ", ".join(models))
+        await Worker(shop, heartbeat, identity, notices, stopping, lease=lease).run()
+    log.info("Generator %s has stopped.", identity.name)
+
+
+def wanted_models(settings: Settings) -> Mapping[str, Model]:
+    """The models that this generator is to run, by name. `SetupError` where one is unknown or cannot run here."""
+    catalog = Catalog.load(settings.catalog)
+    models = {name: catalog.get(name) for name in settings.model_names}
+    unknown = [name for name, model in models.items() if model is None]
+    if unknown or not models:
+        there_are = ", ".join(model.name for model in catalog)
+        raise SetupError(f"ZOETROPE_MODELS: there is no model {', '.join(unknown) or 'named'}. There are: {there_are}.")
+    known = {name: model for name, model in models.items() if model is not None}
+    for model in known.values():
+        check_installed(model)
+    return known
+
+
+async def _migrate(dsn: str) -> None:
+    conn = await connect(dsn, Session("zoetrope generator"))
+    try:
+        await migrate(conn)
+    finally:
+        await conn.close()
+
+
+if __name__ == "__main__":
+    main()

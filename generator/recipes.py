@@ -1,0 +1,54 @@
+"""What makes a take again: written with its clip, shown to members, given to a generator anywhere."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+from clips.catalog import Model
+from clips.domain import ClipSpec, Plan, Sha256
+from clips.requests import Request
+from generator.engines.base import TakeSeed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Every parameter of one take. `revision` None: the model's newest at that time."""
+
+    photo: Sha256
+    end_photo: Sha256 | None
+    spec: ClipSpec
+    prompt: str
+    plan: Plan
+    engine: str
+    repo: str | None
+    revision: str | None
+    steps: int | None
+    guidance: float | None
+    seed: int
+    variation_seed: int | None
+    variation_strength: float
+    versions: Mapping[str, str]
+
+    @classmethod
+    def of(cls, request: Request, take: TakeSeed, model: Model, versions: Mapping[str, str]) -> Self:
+        """The recipe of one take of a request."""
+        return cls(
+            photo=request.photo,
+            end_photo=request.end_photo,
+            spec=request.spec,
+            prompt=request.spec.prompt,
+            plan=request.plan,
+            engine=model.engine,
+            repo=model.repo,
+            revision=model.revision,
+            steps=model.steps,
+            guidance=model.guidance,
+            seed=take.seed,
+            variation_seed=take.variation_seed,
+            variation_strength=take.variation_strength,
+            versions=versions,
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """The recipe as it is stored."""
+        return asdict(self)
