@@ -21,6 +21,7 @@ class Action(StrEnum):
 
     CANCEL = "cancel"
     DELETE = "delete"
+    DELETE_FOR_GOOD = "delete-for-good"
     REROLL = "reroll"
     REMIX = "remix"
     VARY = "vary"
