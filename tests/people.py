@@ -53,7 +53,7 @@ class Person:
 
     async def upload(self, content: bytes, filename: str) -> str:
         """Uploads a file; its upload id."""
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(quote_fields=False)
         form.add_field("file", content, filename=filename)
         return (await self.ask("POST", "/attachments", data=form))["upload_id"]
 
@@ -100,9 +100,9 @@ class Rest:
         self._headers = {"Authorization": f"Bot {token}"}
 
     async def __call__(self, method: str, path: str, body: object = None, **options: Any) -> tuple[int, Any]:
-        """Status and JSON body."""
+        """Status and JSON body. A `FormData` goes out as multipart, anything else as JSON."""
         if body is not None:
-            options["json"] = body
+            options["data" if isinstance(body, aiohttp.FormData) else "json"] = body
         address = f"/api/v10{path}"
         async with self._session.request(method, address, headers=self._headers, **options) as response:
             return response.status, await response.json() if response.content_type == "application/json" else None

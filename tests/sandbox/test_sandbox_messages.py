@@ -108,7 +108,7 @@ async def test_controls_change_the_bots_permissions(rest: Rest, juno: Person, lo
     view, send, history = 1 << 10, 1 << 11, 1 << 16
     await permit(str(view | send))
     assert (await rest("POST", messages(lobby), {"content": "words"}))[0] == 200
-    assert (await rest("POST", messages(lobby), data=multipart({}, ("a.txt", b"a"))))[1]["code"] == 50013
+    assert (await rest("POST", messages(lobby), multipart({}, ("a.txt", b"a"))))[1]["code"] == 50013
     assert (await rest("GET", messages(lobby))) == (200, [])
     first = (await juno.messages(lobby))[0]["id"]
     reply = {"content": "x", "message_reference": {"message_id": first}}
@@ -178,13 +178,13 @@ async def test_files_are_kept_added_and_dropped(rest: Rest, lobby: str, box: San
         ("zero.mp4", b"1"),
         ("two words.mp4", b"22"),
     )
-    _, sent = await rest("POST", messages(lobby), data=form)
+    _, sent = await rest("POST", messages(lobby), form)
     one, two = sent["attachments"]
     assert (one["filename"], one["description"], one["size"]) == ("one.mp4", "first", 1)
     assert (two["filename"], two["content_type"]) == ("two_words.mp4", "video/mp4")
 
     form = multipart({"attachments": [{"id": two["id"]}, {"id": 0, "filename": "three.mp4"}]}, ("x", b"333"))
-    _, changed = await rest("PATCH", messages(lobby, sent["id"]), data=form)
+    _, changed = await rest("PATCH", messages(lobby, sent["id"]), form)
     assert [each["filename"] for each in changed["attachments"]] == ["two_words.mp4", "three.mp4"]
     assert changed["attachments"][0]["id"] == two["id"]
     _, kept = await rest("PATCH", messages(lobby, sent["id"]), {"content": "words"})
@@ -197,9 +197,9 @@ async def test_files_are_kept_added_and_dropped(rest: Rest, lobby: str, box: San
 async def test_a_file_above_the_servers_limit_is_refused(rest: Rest, juno: Person, lobby: str, session, box: Sandbox):
     async with session.post(f"/control/guilds/{seed.LANTERN_HOUSE.id}", json={"attachment_limit": 1000}) as response:
         assert response.status == 204
-    status, refusal = await rest("POST", messages(lobby), data=multipart({}, ("a.mp4", b"x" * 1001)))
+    status, refusal = await rest("POST", messages(lobby), multipart({}, ("a.mp4", b"x" * 1001)))
     assert (status, refusal) == (413, {"message": "Request entity too large", "code": 40005})
-    status, _ = await rest("POST", messages(lobby), data=multipart({}, ("a.mp4", b"x" * 1000), ("b.mp4", b"x" * 1000)))
+    status, _ = await rest("POST", messages(lobby), multipart({}, ("a.mp4", b"x" * 1000), ("b.mp4", b"x" * 1000)))
     assert status == 200
     assert len(await juno.messages(lobby)) == 1
     assert len(list(box.world.store.files.iterdir())) == 2
