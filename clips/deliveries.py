@@ -93,7 +93,7 @@ _POSTED = """
 # The reply stands, or never will: the card may go.
 _HAND_OVER = """
     UPDATE deliveries SET wanted_rev = wanted_rev + 1
-    WHERE request_id = $1 AND kind = 'card' AND NOT closed AND failure IS NULL
+    WHERE request_id = $1 AND kind = 'card' AND failure IS NULL
 """
 _LATER = """
     UPDATE deliveries SET next_at = clock_timestamp() + $3, attempts = attempts + 1,

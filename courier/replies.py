@@ -3,10 +3,11 @@
 It appears with the first finished take, and later takes join it; so it is drawn from all of them every time.
 """
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from clips.catalog import Accepts, Model
-from clips.domain import Lane, RequestStatus, TakeState
+from clips.domain import Lane, RequestStatus, TakeId, TakeState
 from clips.requests import Take, WholeRequest
 from courier.buttons import Action, ButtonId
 from courier.message import Button, File, Message, Style
@@ -25,13 +26,16 @@ LATE = timedelta(minutes=2)
 """A last take that comes later than this after the mention gets one of its own: an edit notifies nobody."""
 
 
-def reply(whole: WholeRequest, *, model: Model | None, posted: bool) -> Message | None:
+def reply(
+    whole: WholeRequest, *, model: Model | None, posted: bool, unattached: Mapping[TakeId, str] | None = None
+) -> Message | None:
     """The reply to a request as it is now; None while there is nothing to tell.
 
-    `posted`: the channel has one already, so that even a deletion is something to tell.
+    `posted`: the channel has one already, so that even a deletion is something to tell. `unattached`: takes whose file
+    the channel cannot have, with the reason.
     """
     if whole.clips:
-        return _takes(whole, model)
+        return _takes(whole, model, unattached or {})
     if any(take.state is TakeState.DONE for take in whole.takes):
         return _deleted(whole) if posted else None
     if whole.ended and whole.status is RequestStatus.FAILED:
@@ -60,7 +64,7 @@ def file_of(whole: WholeRequest, take: Take) -> File:
     return File(take.take_id, f"zoetrope-{whole.request.request_id}-take-{take.index}.mp4")
 
 
-def _takes(whole: WholeRequest, model: Model | None) -> Message:
+def _takes(whole: WholeRequest, model: Model | None, unattached: Mapping[TakeId, str]) -> Message:
     request, clips = whole.request, whole.clips
     lines = [
         f"<@{request.user_id}> **{_ready(whole)}** · {prompt_of(request)}",
@@ -73,6 +77,11 @@ def _takes(whole: WholeRequest, model: Model | None) -> Message:
             )
         ),
         *_missing(whole),
+        *(
+            f"Take {take.index} is not attached: {unattached[take.take_id]}"
+            for take in clips
+            if take.take_id in unattached
+        ),
     ]
     if len(clips) > 1:
         lines.append("-# ★ is the take that the buttons act on.")
@@ -80,7 +89,7 @@ def _takes(whole: WholeRequest, model: Model | None) -> Message:
         "\n".join(lines),
         mention=request.user_id,
         rows=_buttons(whole, model),
-        files=tuple(file_of(whole, take) for take in clips),
+        files=tuple(file_of(whole, take) for take in clips if take.take_id not in unattached),
         spoiler=request.spoiler,
     )
 
