@@ -60,7 +60,7 @@ class Actions:
             me.id,
             channel,
             data,
-            command_name=command.name,
+            command_name=" ".join([command.name, *_subcommands(data.get("options"))]),
             message_id=message_id,
         )
 
@@ -138,6 +138,14 @@ class Actions:
     def _head(self, command: Command) -> Json:
         head: Json = {"id": str(command.id), "name": command.name, "type": command.type}
         return head | ({"guild_id": str(command.guild_id)} if command.guild_id else {})
+
+
+def _subcommands(options: object) -> list[str]:
+    """The names of the subcommand and its group among filled-in options, outermost first."""
+    first: object = options[0] if isinstance(options, list) and options else None
+    if not isinstance(first, dict) or first.get("type") not in {1, 2}:
+        return []
+    return [str(first["name"]), *_subcommands(first.get("options"))]
 
 
 def _chosen(component: Json, given: object, resolver: Resolver) -> list[str]:

@@ -2,7 +2,7 @@
  * A form that the app opened: labelled fields of every kind, checked here, sent, and kept open with the reason when it fails.
  */
 
-import { fill, h, icon, iconButton, spinner, uniqueId } from './dom.js';
+import { fill, h, icon, iconButton, isTouch, spinner, uniqueId } from './dom.js';
 import { markdown, namesOf } from './markdown.js';
 import { createSelect, isSelect } from './select.js';
 import { FileField, filesOf } from './uploads.js';
@@ -88,7 +88,8 @@ export function openModal(app, modal) {
   dialog.addEventListener('close', () => dialog.remove());
   document.body.append(dialog);
   dialog.showModal();
-  (fields[0]?.focusable ?? submit).focus();
+  // On a phone the focus would raise the keyboard over a form that nobody has read yet.
+  if (!isTouch()) (fields[0]?.focusable ?? submit).focus();
 }
 
 /** @param {Field} field @param {string} sentence */

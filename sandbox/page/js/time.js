@@ -52,7 +52,7 @@ export function timestamp(unixSeconds, style) {
   element.dateTime = moment.toISOString();
   element.title = format(moment, 'F');
   if (style === 'R') element.dataset.relative = String(unixSeconds);
-  element.textContent = style === 'R' ? '' : format(moment, style);
+  element.textContent = style === 'R' ? fromNow(unixSeconds - Date.now() / 1000) : format(moment, style);
   return element;
 }
 
