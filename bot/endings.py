@@ -1,0 +1,76 @@
+"""Cancel and Delete: the owner's and staff's, and nobody else's."""
+
+from bot.application import Interaction, Member
+from bot.panel import show
+from clips import library, queue
+from clips.domain import TakeState
+from clips.errors import MemberError
+from clips.postgres import Connection, retrying
+from clips.requests import WholeRequest
+from courier.buttons import Action, ButtonId
+from courier.message import Button, Message, Style
+from courier.wording import sentence, takes_named
+
+
+def may_end(member: Member, whole: WholeRequest) -> bool:
+    return member.staff or member.user_id == whole.request.user_id
+
+
+def _check_may_end(member: Member, whole: WholeRequest, doing: str) -> None:
+    if not may_end(member, whole):
+        raise MemberError(f"Only <@{whole.request.user_id}>, who asked for it, or the staff can {doing} it.")
+
+
+async def cancel(interaction: Interaction, member: Member, whole: WholeRequest) -> None:
+    _check_may_end(member, whole, "cancel")
+    await interaction.response.defer(ephemeral=True, thinking=True)
+    states = await queue.cancel(interaction.client.parts.pool, whole.request.request_id)
+    await interaction.edit_original_response(content=cancelled(whole, states))
+
+
+def cancelled(before: WholeRequest, now: list[TakeState]) -> str:
+    """What a cancel did, from the request before it and the takes' states after it."""
+    if before.ended:
+        return "There is nothing left to cancel: it has ended already."
+    stopping = now.count(TakeState.RUNNING)
+    if stopping and all(take.cancel_requested for take in before.takes if not take.state.final):
+        return "It is being cancelled already, and stops within a step."
+    said: list[str] = []
+    if now.count(TakeState.CANCELLED) > sum(take.state is TakeState.CANCELLED for take in before.takes):
+        said.append("Cancelled before it started: nothing is charged for that.")
+    if stopping:
+        said.append("The rendering stops within a step; the seconds that it has rendered are charged.")
+    if done := [take.index for take in before.takes if take.state is TakeState.DONE]:
+        said.append(f"{sentence(takes_named(done))} {'was' if len(done) == 1 else 'were'} ready before, and stays.")
+    return " ".join(said) or "There is nothing left to cancel: it ended just now."
+
+
+async def ask_to_delete(interaction: Interaction, member: Member, whole: WholeRequest) -> None:
+    """The last question before a deletion."""
+    _check_may_end(member, whole, "delete")
+    if not whole.clips:
+        raise MemberError("There is nothing left to delete.")
+    one = len(whole.clips) == 1
+    what = "this clip" if one else f"all {len(whole.clips)} clips of this request"
+    sure = Button("Delete for good", ButtonId(Action.DELETE_FOR_GOOD, whole.request.request_id), Style.DANGER)
+    question = (
+        f"**Delete {what}?** {'It goes' if one else 'They go'} from the channel and the library, for everyone, and "
+        "cannot be brought back. Credits do not come back either."
+    )
+    await show(interaction, Message(question, rows=((sure,),)))
+
+
+async def delete(interaction: Interaction, member: Member, whole: WholeRequest) -> None:
+    _check_may_end(member, whole, "delete")
+    if not whole.clips:
+        raise MemberError("There is nothing left to delete.")
+    await interaction.response.defer(ephemeral=True, thinking=True)
+
+    async def work(conn: Connection) -> None:
+        await library.delete_clips(conn, member.guild_id, whole.request.request_id)
+
+    await retrying(interaction.client.parts.pool, work)
+    done = "Deleted. The message in the channel follows in a moment."
+    if not whole.ended:
+        done += " What still renders will appear: cancel it on its card."
+    await interaction.edit_original_response(content=done)

@@ -1,0 +1,256 @@
+"""The one way from a wish to a request: for commands, the menu, buttons and modals, and after a restart.
+
+An intake is written down before anything slow begins. Whatever ends this process leaves it open, and the next one takes
+it up again; the interaction's id makes sure that it leads to one request at most.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import discord
+
+from bot import answers, offers, plans
+from bot.download import Downloads
+from clips import guilds, intakes, ledger, library, queue
+from clips.blobs import BlobStore
+from clips.catalog import Catalog
+from clips.checkpoints import Checkpoint, Checkpoints
+from clips.domain import ChannelId, GuildId, Lane, RequestId, Sha256, UserId
+from clips.errors import MemberError
+from clips.intakes import Wish
+from clips.library import StoredPhoto
+from clips.photo import PHOTO_TYPE
+from clips.photo_process import PhotoReader
+from clips.postgres import Connection, Pool, retrying
+from clips.requests import Ask
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where an intake reads and writes."""
+
+    pool: Pool
+    blobs: BlobStore
+    catalog: Catalog
+    photos: PhotoReader
+    downloads: Downloads
+    checkpoints: Checkpoints
+
+
+class Intake:
+    """Takes wishes in. One a process."""
+
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._pool = stores.pool
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    async def take(self, interaction: discord.Interaction[discord.Client], wish: Wish) -> None:
+        """Acknowledge an interaction, and answer it in the end: a request, or the reason why there is none.
+
+        The first answer must not have been given yet. The member's roles come from the interaction.
+        """
+        await interaction.response.defer(ephemeral=True, thinking=True)
+        if interaction.guild_id is None or interaction.channel_id is None:
+            await interaction.edit_original_response(content="Zoetrope makes clips in a server's channels. Ask in one.")
+            return
+        roles = (
+            tuple(role.id for role in interaction.user.roles) if isinstance(interaction.user, discord.Member) else ()
+        )
+        opened = await intakes.open_intake(
+            self._pool,
+            interaction_id=interaction.id,
+            guild_id=GuildId(interaction.guild_id),
+            channel_id=ChannelId(interaction.channel_id),
+            user_id=UserId(interaction.user.id),
+            token=interaction.token,
+            wish=replace(wish, roles=roles),
+        )
+        if opened is None:
+            return  # delivered twice: the first one answers
+        self._stores.checkpoints.reached(Checkpoint.INTAKE_STORED)
+        missing = _missing(interaction.app_permissions, in_thread=isinstance(interaction.channel, discord.Thread))
+        await self._run(interaction.client, opened, missing)
+
+    async def resume(self, client: discord.Client, before: datetime) -> None:
+        """Take up what was left open before then: by processes that are gone, or while the database was away."""
+        left = [one for one in await intakes.unfinished(self._pool, before) if one.interaction_id not in self._running]
+        for opened in left:
+            _log.info("taking up intake %d again", opened.interaction_id)
+        await asyncio.gather(*(self._run(client, opened, _missing_now(client, opened.channel_id)) for opened in left))
+
+    async def close(self, bound: timedelta) -> None:
+        """Let what runs come to its end. What does not within the bound stays open for the next process."""
+        if self._running:
+            _, late = await asyncio.wait(self._running.values(), timeout=bound.total_seconds())
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self, client: discord.Client, opened: intakes.Intake, missing: Sequence[str]) -> None:
+        """Settle an intake in a task of its own, which `close` knows."""
+        task = asyncio.create_task(self._settle(client, opened, missing), name=f"intake {opened.interaction_id}")
+        self._running[opened.interaction_id] = task
+        task.add_done_callback(lambda _: self._running.pop(opened.interaction_id, None))
+        await asyncio.shield(task)
+
+    async def _settle(self, client: discord.Client, opened: intakes.Intake, missing: Sequence[str]) -> None:
+        """Accept or refuse, and tell the member. `missing`: the permissions that the bot lacks in the channel."""
+        refusal: str | None = None
+        view: discord.ui.View | None = None
+        try:
+            text = await self._accept(opened, missing)
+        except MemberError as error:
+            text = refusal = answers.refused(error)
+            view = offers.fewer(error) if isinstance(error, offers.TooLongError) else None
+        except Exception:  # noqa: BLE001 - whatever it is, the member hears of it and the log has it
+            trace = uuid4().hex[:12]
+            _log.exception("intake %d failed, trace %s", opened.interaction_id, trace)
+            text = refusal = answers.apology(trace)
+            # Written down before it is said: where even that fails the database is away, and `resume` will go on.
+            if not await self._refuse(opened, refusal):
+                return
+        await _answer(client, opened, text, view)
+        # Said before it is written down: after a crash in between it is said once more in the same place.
+        if refusal:
+            await self._refuse(opened, refusal)
+
+    async def _refuse(self, opened: intakes.Intake, refusal: str) -> bool:
+        try:
+            await intakes.refuse(self._pool, opened.interaction_id, refusal)
+        except Exception:  # noqa: BLE001 - the database is away, in one of many ways
+            _log.exception("intake %d stays open", opened.interaction_id)
+            return False
+        return True
+
+    async def _accept(self, opened: intakes.Intake, missing: Sequence[str]) -> str:
+        """Check, store, plan, enqueue. Returns the answer. Raises `MemberError`."""
+        wish, guild_id = opened.wish, opened.guild_id
+        rules = await guilds.rules(self._pool, guild_id)
+        if block := await guilds.block(self._pool, guild_id, opened.user_id):
+            reason = block.reason.rstrip(".")
+            raise MemberError(
+                f"The staff of this server have stopped your requests: {reason}. Please talk to them.",
+                until=block.until,
+            )
+        if missing:
+            raise MemberError(answers.cannot_post(missing))
+        alive = await queue.alive_models(self._pool)
+        model = plans.choose_model(wish, self._stores.catalog, alive, rules.default_model)
+        spec = plans.specify(wish, model)
+
+        photo = await self._photo(opened, wish.photo, wish.photo_url)
+        if photo is None:
+            raise MemberError("There is no photo to animate. Attach one and ask again.")
+        end_photo = await self._photo(opened, wish.end_photo, wish.end_photo_url)
+        plan = model.plan(spec, (photo.width, photo.height))
+        ask = Ask(
+            interaction_id=opened.interaction_id,
+            guild_id=guild_id,
+            channel_id=opened.channel_id,
+            user_id=opened.user_id,
+            kind=wish.kind,
+            lane=wish.lane,
+            spec=spec,
+            plan=plan,
+            photo=photo.sha256,
+            end_photo=end_photo.sha256 if end_photo else None,
+            seed=secrets.randbelow(2**32) if wish.seed is None else wish.seed,
+            takes=plans.count_takes(wish, plan, rules),
+            variation=wish.variation,
+            spoiler=wish.spoiler,
+            parent_id=wish.parent_id,
+            parent_take=wish.parent_take,
+        )
+        place = await self._enqueue(opened, ask, rules)
+        self._stores.checkpoints.reached(Checkpoint.HELD)
+        balance = await ledger.balance(self._pool, guild_id, opened.user_id)
+        return answers.accepted(
+            answers.Accepted(
+                ask=ask,
+                wish=wish,
+                model=model,
+                place=place,
+                left=balance.available,
+                rules=rules,
+                now=discord.utils.utcnow(),
+            )
+        )
+
+    async def _enqueue(self, opened: intakes.Intake, ask: Ask, rules: guilds.Rules) -> queue.Place | None:
+        """The request with all that hangs on it, or nothing, in one transaction."""
+        weight = await guilds.role_weight(self._pool, ask.guild_id, opened.wish.roles)
+
+        async def work(conn: Connection) -> queue.Place | None:
+            request_id, new = await queue.enqueue(conn, ask, role_weight=weight)
+            place = await queue.place(conn, request_id)
+            if new and place and ask.lane is Lane.FAST:
+                offers.check_wait(ask, place, rules)
+            await intakes.accept(conn, ask.interaction_id or 0, RequestId(request_id))
+            return place
+
+        try:
+            return await retrying(self._pool, work)
+        except offers.TooLongError as error:
+            if error.possible:
+                smaller = replace(opened.wish, photo=ask.photo, end_photo=ask.end_photo, takes=error.possible)
+                error.draft_id = await intakes.save_draft(self._pool, opened.guild_id, opened.user_id, smaller)
+            raise
+
+    async def _photo(self, opened: intakes.Intake, known: Sha256 | None, address: str | None) -> StoredPhoto | None:
+        """The photo that the server has, or the upload: fetched, read and stored."""
+        if known is not None:
+            stored = await library.photo(self._pool, opened.guild_id, known)
+            if stored is None:
+                raise MemberError("The photo of that clip has been deleted. Send it again with `/animate`.")
+            return stored
+        if address is None:
+            return None
+        upload = await self._stores.downloads.fetch(address)
+        photo = await self._stores.photos.read(upload)
+        await self._stores.blobs.put(self._pool, photo.data, PHOTO_TYPE)
+        stored = StoredPhoto(photo.sha256, photo.width, photo.height)
+        await library.add_photo(self._pool, opened.guild_id, opened.user_id, stored)
+        return stored
+
+
+def _missing(permissions: discord.Permissions, *, in_thread: bool) -> list[str]:
+    """The permissions, as Discord names them, that the bot needs for a clip and lacks."""
+    needed = {
+        "View Channel": permissions.view_channel,
+        "Send Messages in Threads" if in_thread else "Send Messages": (
+            permissions.send_messages_in_threads if in_thread else permissions.send_messages
+        ),
+        "Attach Files": permissions.attach_files,
+    }
+    return [name for name, granted in needed.items() if not granted]
+
+
+def _missing_now(client: discord.Client, channel_id: ChannelId) -> list[str]:
+    """The same without an interaction, from what the gateway told. A channel that it does not know is not judged."""
+    channel = client.get_channel(channel_id)
+    if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
+        return []
+    return _missing(channel.permissions_for(channel.guild.me), in_thread=isinstance(channel, discord.Thread))
+
+
+async def _answer(
+    client: discord.Client, opened: intakes.Intake, text: str, view: discord.ui.View | None = None
+) -> None:
+    """Put the answer in place of “thinking…”; said twice, it stands there once. A dead token is no fault."""
+    if opened.token is None or client.application_id is None:
+        return
+    webhook = discord.Webhook.partial(client.application_id, opened.token, client=client)
+    original: Any = "@original"  # the library's types know only numbers here; Discord knows this name
+    try:
+        await webhook.edit_message(original, content=text, view=view)
+    except discord.HTTPException as error:
+        _log.info("the answer to interaction %d was not taken: %s", opened.interaction_id, error)

@@ -1,0 +1,234 @@
+"""A whole stage for the bot: a sandbox in Discord's place, a Postgres, the bot itself, and a generator played by hand."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import numpy as np
+from discord_client import pointed_at
+from hostile import saved, scene
+from people import Json, Person, option
+
+from bot.client import Bot, build
+from clips import guilds, queue, requests
+from clips.blobs import BlobStore
+from clips.catalog import Catalog
+from clips.deliveries import CHANGED
+from clips.domain import GuildId, Progress, RequestId, UserId
+from clips.ffmpeg import Encoded
+from clips.invariants import violations
+from clips.notices import listen
+from clips.postgres import Pool, Session
+from clips.queue import Claim, Ended
+from clips.requests import WholeRequest
+from clips.settings import Settings
+from clips.video import Encoder
+from sandbox import seed
+from sandbox.server import Sandbox
+
+LEASE = timedelta(seconds=60)
+BOUND = 15.0
+HOME = GuildId(seed.LANTERN_HOUSE.id)
+ATTACHMENT, STRING, INTEGER, BOOLEAN, USER, NUMBER, SUBCOMMAND = 11, 3, 4, 5, 6, 10, 1
+_TYPES = {
+    "photo": ATTACHMENT,
+    "end_photo": ATTACHMENT,
+    "length": NUMBER,
+    "consistency": NUMBER,
+    "takes": INTEGER,
+    "seed": INTEGER,
+    "spoiler": BOOLEAN,
+}
+
+
+@cache
+def jpeg() -> bytes:
+    return saved(scene(640, 480), "JPEG")
+
+
+@dataclass(slots=True)
+class Stage:
+    """What the tests of the bot play on."""
+
+    box: Sandbox
+    session: aiohttp.ClientSession
+    dsn: str
+    pool: Pool
+    blobs: BlobStore
+    folder: Path
+    bot: Bot | None = None
+    generator: UUID = field(default_factory=uuid4)
+    models: list[str] = field(default_factory=lambda: ["sketch"])
+
+    def person(self, user: seed.User) -> Person:
+        return Person(self.session, user.id)
+
+    # ---- the bot
+
+    def settings(self, **changes: Any) -> Settings:
+        fields: dict[str, Any] = {
+            "discord_token": seed.TOKEN,
+            "database_url": self.dsn,
+            "discord_url": self.box.address,
+            "home": self.folder,
+        }
+        return Settings(**(fields | changes))
+
+    @asynccontextmanager
+    async def playing(self, **settings: Any) -> AsyncGenerator[Bot]:
+        """The bot, from ready to closed, in this process."""
+        catalog = Catalog.load()
+        with pointed_at(self.box.address):
+            async with listen(self.dsn, Session("zoetrope tests"), [CHANGED]) as notices:
+                self.bot = build(self.settings(**settings), self.pool, self.blobs, catalog, notices)
+                running = asyncio.create_task(self.bot.run(seed.TOKEN))
+                try:
+                    await self.until(lambda: running.done() or self.bot.client.is_ready())
+                    if running.done():
+                        running.result()
+                    yield self.bot
+                finally:
+                    running.cancel()
+                    await asyncio.wait([running])
+
+    async def until(self, what: Callable[[], object], within: float = BOUND) -> None:
+        ends = time.monotonic() + within
+        while not what():
+            assert time.monotonic() < ends, "waited in vain"
+            await asyncio.sleep(0.01)
+
+    # ---- what members do
+
+    async def animate(self, who: Person, channel: str, photo: bytes | None = None, **options: Any) -> Json:
+        """`/animate` up to its ephemeral answer."""
+        uploads = {"photo": photo if photo is not None else jpeg()} | {
+            name: options.pop(name) for name in ("end_photo",) if name in options
+        }
+        given = [
+            option(name, ATTACHMENT, await who.upload(content, f"{name}.jpg")) for name, content in uploads.items()
+        ]
+        given += [option(name, _TYPES.get(name, STRING), value) for name, value in options.items()]
+        interaction = await who.use(channel, "animate", *given)
+        return await self.answer(who, interaction)
+
+    async def answer(self, who: Person, interaction: str) -> Json:
+        """The one ephemeral answer to an interaction."""
+        outcome = await who.outcome(interaction, until=1)
+        assert outcome["state"] == "acknowledged", outcome
+        (message,) = outcome["messages"]
+        assert message["ephemeral"], message
+        return message
+
+    async def press(self, who: Person, message: Json, label: str) -> str:
+        """Press a button by its label."""
+        return await who.press(message, button(message, label)["custom_id"])
+
+    async def fill(self, who: Person, interaction: str, **values: object) -> Json:
+        """Fill in the form that an interaction opened, up to the answer."""
+        opened = await who.outcome(interaction)
+        assert opened["state"] == "modal", opened
+        return await self.answer(who, await who.fill(interaction, values))
+
+    async def shown(self, who: Person, channel: str, what: Callable[[Json], object], within: float = BOUND) -> Json:
+        """A message of the channel that the bot posted or comes to post."""
+        ends = time.monotonic() + within
+        while True:
+            messages = await who.messages(channel)
+            if found := [one for one in messages if one["author"]["bot"] and not one["ephemeral"] and what(one)]:
+                return found[-1]
+            assert time.monotonic() < ends, [one["content"] for one in messages]
+            await asyncio.sleep(0.02)
+
+    # ---- the generator
+
+    async def announce(self, *models: str) -> None:
+        self.models = [*models]
+        await queue.announce(self.pool, self.generator, "played", self.models, self.models)
+
+    async def claim(self) -> Claim:
+        claim = await queue.claim(self.pool, self.generator, self.models, self.models, LEASE)
+        assert claim is not None
+        return claim
+
+    async def begin(self) -> Claim:
+        """Claim a take and be in the middle of it."""
+        claim = await self.claim()
+        await queue.beat(self.pool, claim, Progress("step", 1, 4), LEASE)
+        return claim
+
+    async def finish(self, takes: int = 1) -> None:
+        """Render takes: a real clip, the same for each."""
+        for _ in range(takes):
+            await self.record(await self.claim())
+
+    async def record(self, claim: Claim) -> None:
+        clip = tiny_clip(self.folder)
+        master = await self.blobs.put(self.pool, clip.path, "video/mp4")
+        ended = await queue.record(self.pool, claim, master, clip, timedelta(seconds=1), {"steps": 4})
+        assert ended is Ended.DONE
+
+    async def fail(self, takes: int = 1) -> None:
+        for _ in range(takes):
+            await queue.fail(self.pool, await self.claim(), retry=False, error="The model met its match.", fault="-")
+
+    # ---- what is in the database
+
+    async def request_ids(self) -> list[RequestId]:
+        rows = await self.pool.fetch("SELECT request_id FROM requests ORDER BY request_id")
+        return [row["request_id"] for row in rows]
+
+    async def read(self, request_id: RequestId) -> WholeRequest:
+        whole = await requests.read(self.pool, HOME, request_id)
+        assert whole is not None
+        return whole
+
+    async def last(self) -> WholeRequest:
+        return await self.read((await self.request_ids())[-1])
+
+    async def promises_hold(self) -> None:
+        async with self.pool.acquire() as conn:
+            assert await violations(conn) == []
+
+    async def rule(self, **rules: Any) -> None:
+        """Change a rule of the home server."""
+        await guilds.know(self.pool, HOME)
+        for name, value in rules.items():
+            await self.pool.execute(f"UPDATE guilds SET {name} = $2 WHERE guild_id = $1", HOME, value)
+
+    async def block(self, user: seed.User, reason: str, hours: float | None = None) -> None:
+        await guilds.know(self.pool, HOME)
+        await self.pool.execute(
+            "INSERT INTO blocks VALUES ($1, $2, $3, now() + $4 * interval '1 hour')",
+            HOME,
+            UserId(user.id),
+            reason,
+            hours,
+        )
+
+
+def button(message: Json, label: str) -> Json:
+    """A button of a message, by its label."""
+    buttons = [each for row in message["components"] for each in row["components"]]
+    found = [each for each in buttons if each["label"] == label]
+    assert found, f"no button {label!r} among {[each['label'] for each in buttons]}"
+    return found[0]
+
+
+def labels(message: Json) -> list[str]:
+    return [each["label"] for row in message["components"] for each in row["components"]]
+
+
+def tiny_clip(folder: Path) -> Encoded:
+    """Half a second of video, made once a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with Encoder(folder / "tiny.mp4", 64, 48, 24) as encoder:
+        encoder.write(np.zeros((12, 48, 64, 3), np.uint8))
+        return encoder.finish()
