@@ -12,7 +12,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import count
@@ -69,10 +69,8 @@ class Session:
 async def connect_pool(dsn: str, session: Session, *, max_size: int = 10) -> AsyncGenerator[Pool]:
     """A pool whose first connection stands, closed at the end. `SetupError` where no session can be had."""
     with _explained(dsn):
-        arguments, pooled = _arguments(dsn, session)
-        pool = asyncpg.create_pool(
-            min_size=1, max_size=max_size, init=_greet, reset=_keep if pooled else None, **arguments
-        )
+        arguments = _arguments(dsn, session)
+        pool = asyncpg.create_pool(min_size=1, max_size=max_size, init=_greet, reset=_keep, **arguments)
         try:
             await pool
         except BaseException:
@@ -91,7 +89,7 @@ async def connect_pool(dsn: str, session: Session, *, max_size: int = 10) -> Asy
 async def connect(dsn: str, session: Session) -> asyncpg.Connection:
     """One connection outside any pool, for the caller to close. `SetupError` where it cannot be had."""
     with _explained(dsn):
-        arguments, _ = _arguments(dsn, session)
+        arguments = _arguments(dsn, session)
         connection = await asyncpg.connect(**arguments)
         try:
             await _greet(connection)
@@ -101,15 +99,18 @@ async def connect(dsn: str, session: Session) -> asyncpg.Connection:
         return connection
 
 
-async def retrying(pool: Pool, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+async def retrying(
+    pool: Pool, work: Callable[[Connection], Awaitable[_Result]], *, one_statement: bool = False
+) -> _Result:
     """Runs `work` in a transaction, and again after a deadlock, a serialization failure or a lost connection.
 
+    `one_statement`: it is a transaction by itself, which saves the two round trips of opening and committing one.
     A connection lost while committing leaves open whether the transaction counts: `work` must come out the same when it
     runs again after it has counted (insert on a key, match the lease). `RetryableError` once the attempts are used up.
     """
     for attempt in count():
         try:
-            return await _in_transaction(pool, work)
+            return await _attempt(pool, work, one_statement=one_statement)
         except _TryAgainError as again:
             if attempt == len(_PAUSES):
                 raise RetryableError(f"Postgres did not carry this out in {attempt + 1} attempts: {again}") from again
@@ -122,13 +123,13 @@ class _TryAgainError(Exception):
     """The attempt failed for a reason that passes."""
 
 
-async def _in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[_Result]]) -> _Result:
+async def _attempt(pool: Pool, work: Callable[[Connection], Awaitable[_Result]], *, one_statement: bool) -> _Result:
     try:
         connection = await pool.acquire()
     except _UNREACHABLE as error:
         raise _TryAgainError(_words(error)) from error
     try:
-        async with connection.transaction():
+        async with nullcontext() if one_statement else connection.transaction():
             return await work(connection)
     except _CONFLICTS as error:
         raise _TryAgainError(_words(error)) from error
@@ -157,11 +158,11 @@ async def _greet(connection: Connection) -> None:
 
 
 async def _keep(connection: Connection) -> None:
-    """Behind PgBouncer a session is nobody's: there is nothing to reset."""
+    """Nothing of ours sets anything in a session, so each use is spared the round trip of a reset."""
 
 
-def _arguments(dsn: str, session: Session) -> tuple[dict[str, Any], bool]:
-    """The arguments that asyncpg connects with, and whether PgBouncer stands in between."""
+def _arguments(dsn: str, session: Session) -> dict[str, Any]:
+    """The arguments that asyncpg connects with."""
     parts = urlsplit(dsn)
     query = parse_qsl(parts.query, keep_blank_values=True)
     pooled = ("pgbouncer", "true") in query
@@ -179,7 +180,7 @@ def _arguments(dsn: str, session: Session) -> tuple[dict[str, Any], bool]:
     }
     if pooled:
         arguments["statement_cache_size"] = 0
-    return arguments, pooled
+    return arguments
 
 
 def _milliseconds(duration: timedelta) -> str:

@@ -25,8 +25,6 @@ READY = "takes_ready"
 """Notice: a take became ready, or a generator came or went."""
 CANCELLED = "take_cancelled"
 """Notice, payload the take's id: its member cancelled it while it renders."""
-CHANGED = "request_changed"
-"""Notice, payload the request's id."""
 SLACK = 60.0
 """Weighted GPU-seconds by which a take of a loaded model may pass the fairest one."""
 PATIENCE = timedelta(minutes=20)
@@ -76,9 +74,6 @@ class Place:
 
 
 _ENQUEUE = "SELECT enqueue_takes(r, $2, $3, $4, $5, $6) FROM requests r WHERE request_id = $1"
-_CARD = (
-    "INSERT INTO deliveries (request_id, kind, guild_id, channel_id) VALUES ($1, 'card', $2, $3), ($1, 'reply', $2, $3)"
-)
 _CLAIM = "SELECT * FROM claim_take($1, $2, $3, $4, $5)"
 _BEAT = "SELECT * FROM beat_take($1, $2, $3, $4, $5, $6, $7)"
 _RECORD = "SELECT record_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
@@ -128,9 +123,6 @@ async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tu
         )
     except asyncpg.PostgresError as error:
         raise _refusal(error) from error
-    if ask.guild_id != 0:
-        await conn.execute(_CARD, request_id, ask.guild_id, ask.channel_id)
-        await conn.execute("SELECT pg_notify('deliveries', '')")
     return request_id, True
 
 
@@ -165,7 +157,9 @@ async def claim(
 ) -> Claim | None:
     """Lease the fairest ready take of these models; None if there is none. Loaded ones go first within `SLACK`."""
     # A claim whose answer was lost is nobody's: its lease runs out, and the take goes on.
-    row = await retrying(pool, lambda conn: conn.fetchrow(_CLAIM, generator_id, models, loaded, SLACK, lease))
+    row = await retrying(
+        pool, lambda conn: conn.fetchrow(_CLAIM, generator_id, models, loaded, SLACK, lease), one_statement=True
+    )
     if row is None:
         return None
     return Claim(
@@ -201,13 +195,11 @@ async def record(
     pool: Pool, claim: Claim, master: Sha256, clip: Encoded, gpu: timedelta, recipe: dict[str, Any]
 ) -> Ended:
     """Finish a take with its clip, or cancel it if the member was first. The same answer again for the same claim."""
-    ended = await retrying(
-        pool,
-        lambda conn: conn.fetchval(
+    return Ended(
+        await _transition(
+            pool,
             _RECORD,
-            claim.take_id,
-            claim.generator_id,
-            claim.fence,
+            *_own(claim),
             _milliseconds(gpu),
             master,
             clip.width,
@@ -216,29 +208,28 @@ async def record(
             clip.fps,
             clip.has_sound,
             recipe,
-        ),
+        )
     )
-    return Ended(ended)
 
 
 async def stop(pool: Pool, claim: Claim, gpu: timedelta) -> Ended:
     """End a take that its member cancelled while it rendered. The measured seconds are charged."""
-    return Ended(await retrying(pool, lambda conn: conn.fetchval(_STOP, *_own(claim), _milliseconds(gpu))))
+    return Ended(await _transition(pool, _STOP, *_own(claim), _milliseconds(gpu)))
 
 
 async def fail(pool: Pool, claim: Claim, *, retry: bool, error: str, fault: str) -> Ended:
     """Give up an attempt. `error` is for the member, `fault` for staff. Nothing is charged."""
-    return Ended(await retrying(pool, lambda conn: conn.fetchval(_FAIL, *_own(claim), retry, error, fault)))
+    return Ended(await _transition(pool, _FAIL, *_own(claim), retry, error, fault))
 
 
 async def give_back(pool: Pool, claim: Claim) -> Ended:
     """Put a take back in line without an attempt lost."""
-    return Ended(await retrying(pool, lambda conn: conn.fetchval(_GIVE_BACK, *_own(claim))))
+    return Ended(await _transition(pool, _GIVE_BACK, *_own(claim)))
 
 
 async def cancel(pool: Pool, request_id: RequestId) -> list[TakeState]:
     """Cancel what is unfinished of a request. Returns each take's state now; running ones stop within a step."""
-    rows = await retrying(pool, lambda conn: conn.fetch(_CANCEL, request_id))
+    rows = await retrying(pool, lambda conn: conn.fetch(_CANCEL, request_id), one_statement=True)
     return [TakeState(row["state"]) for row in rows]
 
 
@@ -257,7 +248,7 @@ async def reap_one(conn: Connection, lease: timedelta | None) -> str | None:
 
 async def announce(pool: Pool, generator_id: UUID, name: str, models: Sequence[str], loaded: Sequence[str]) -> None:
     """Tell that a generator is alive and what it runs; the first time wakes takes that wait for such a one."""
-    if await retrying(pool, lambda conn: conn.fetchval(_ANNOUNCE, generator_id, name, models, loaded)):
+    if await _transition(pool, _ANNOUNCE, generator_id, name, models, loaded):
         await pool.execute("SELECT pg_notify($1, '')", READY)
 
 
@@ -272,7 +263,7 @@ async def alive_models(pool: Pool, within: timedelta = timedelta(minutes=10)) ->
 
 
 async def waits(pool: Pool) -> dict[str, float]:
-    """Seconds until a newcomer's first take would start, roughly, by model. A model without a live generator has none."""
+    """Seconds until a newcomer's first take would start, roughly, by model; none where no generator is alive."""
     return {row["model"]: row["seconds"] for row in await pool.fetch(_WAITS)}
 
 
@@ -280,6 +271,10 @@ async def place(conn: Connection | Pool, request_id: RequestId) -> Place | None:
     """Where a request stands; None once nothing of it waits or renders."""
     row = await conn.fetchrow(_PLACE, request_id)
     return Place(row["ahead"], row["starts_in"], row["ends_in"]) if row and row["ahead"] is not None else None
+
+
+async def _transition(pool: Pool, statement: str, *arguments: object) -> Any:  # noqa: ANN401 - what the function gives
+    return await retrying(pool, lambda conn: conn.fetchval(statement, *arguments), one_statement=True)
 
 
 def _own(claim: Claim) -> tuple[TakeId, UUID, int]:

@@ -78,16 +78,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- Tell the courier that the messages of a request are out of date, and whoever watches it that it changed.
+-- Tell the courier that the messages of a request are out of date.
 CREATE FUNCTION touch_request(a_request bigint) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE deliveries SET wanted_rev = wanted_rev + 1, next_at = least(next_at, clock_timestamp())
         WHERE request_id = a_request AND failure IS NULL;
     PERFORM pg_notify('deliveries', '');
-    PERFORM pg_notify('request_changed', a_request::text);
 END $$;
 
--- Put the takes of a new request into its member's flow and hold their price.
+-- Put the takes of a new request into its member's flow, hold their price, and have its messages posted.
 -- ZT001: the member lacks credits. ZT002: the server does. ZT003: the member has too many takes unfinished.
 CREATE FUNCTION enqueue_takes(a_request requests, a_model text, a_seeds bigint[], a_cost_ms integer, a_quote bigint,
                               a_role_weight double precision)
@@ -123,7 +122,13 @@ BEGIN
         PERFORM recount_flow(take, 'waiting');
     END LOOP;
     PERFORM promote(a_request.guild_id, a_request.user_id, a_request.lane);
-    PERFORM pg_notify('request_changed', a_request.request_id::text);
+    -- The command line has no channel.
+    IF a_request.guild_id <> 0 THEN
+        INSERT INTO deliveries (request_id, kind, guild_id, channel_id)
+            SELECT a_request.request_id, kind, a_request.guild_id, a_request.channel_id
+                FROM unnest(ARRAY['card', 'reply']) kind;
+        PERFORM pg_notify('deliveries', '');
+    END IF;
     RETURN QUERY SELECT unnest(ids);
 END $$;
 
@@ -165,7 +170,7 @@ BEGIN
         WHERE take_id = head.take_id;
     PERFORM recount_flow(head, 'running', head.cost_ms / 1000.0 / weight);
     PERFORM promote(head.guild_id, head.user_id, head.lane);
-    PERFORM touch_request(head.request_id);
+    -- Its card is not touched: cards of running takes are drawn again every 3 s anyway, and a claim is a hot path.
     RETURN QUERY SELECT * FROM takes WHERE take_id = head.take_id;
 END $$;
 
