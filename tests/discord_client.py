@@ -25,22 +25,15 @@ def pointed_at(address: str) -> Generator[None]:
 @asynccontextmanager
 async def online(client: discord.Client, token: str = "sandbox") -> AsyncGenerator[None]:
     """Runs a client from ready to closed."""
-    running = asyncio.create_task(client.start(token))
-    ready = asyncio.create_task(_ready(client, running))
-    try:
-        async with asyncio.timeout(15):
-            await asyncio.wait({running, ready}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            running.result()
-        yield
-    finally:
-        ready.cancel()
-        await client.close()
-        await asyncio.gather(running, ready, return_exceptions=True)
-
-
-async def _ready(client: discord.Client, running: asyncio.Task[None]) -> None:
-    # `wait_until_ready` works only after the client's own set-up, which happens in `start`.
-    while not client.http.token and not running.done():
-        await asyncio.sleep(0)
-    await client.wait_until_ready()
+    async with client:
+        await client.login(token)
+        running = asyncio.create_task(client.connect())
+        ready = asyncio.create_task(client.wait_until_ready())
+        try:
+            await asyncio.wait({running, ready}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+            assert ready.done(), "the client did not become ready"
+            yield
+        finally:
+            ready.cancel()
+            await client.close()
+            await asyncio.gather(running, ready, return_exceptions=True)

@@ -18,6 +18,17 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 DESCRIPTION = Path(__file__).parents[2] / "shared" / "facts" / "discord-openapi.json"
+# Fields that discord.py sends, that Discord takes and that its description leaves out.
+_ALSO_SENT = {
+    "ApplicationCommandCreateRequest": ("nsfw",),
+    "ApplicationCommandUpdateRequest": ("nsfw",),
+    "ApplicationCommandPatchRequestPartial": ("nsfw",),
+    "MessageEditRequestPartial": ("tts",),
+    "IncomingWebhookUpdateRequestPartial": ("tts",),
+    "IncomingWebhookUpdateForInteractionCallbackRequestPartial": ("tts",),
+    # A kept attachment goes back whole, as it came.
+    "MessageAttachmentRequest": ("url", "proxy_url", "size", "content_type", "width", "height", "spoiler"),
+}
 _REQUESTS, _RESPONSES = "urn:discord-requests", "urn:discord-responses"
 
 
@@ -29,11 +40,11 @@ class Exchange(Protocol):
     @property
     def template(self) -> str: ...
     @property
-    def request(self) -> object: ...
+    def request(self) -> Any: ...
     @property
     def status(self) -> int: ...
     @property
-    def response(self) -> object: ...
+    def response(self) -> Any: ...
 
 
 class Record(Protocol):
@@ -51,9 +62,9 @@ class ReadExchange:
 
     method: str
     template: str
-    request: object
+    request: Any
     status: int
-    response: object
+    response: Any
 
 
 def exchanges_in(path: Path) -> list[ReadExchange]:
@@ -146,8 +157,9 @@ def _documents() -> dict[str, dict[str, Any]]:
         schemas["SnowflakeType"]["type"] = ["string", "integer"]
         schemas["Error"]["properties"]["code"]["type"] = ["integer", "string"]
         if name == _REQUESTS:
-            for schema in schemas.values():
+            for of, schema in schemas.items():
                 if "properties" in schema and "allOf" not in schema:
+                    schema["properties"] |= dict.fromkeys(_ALSO_SENT.get(of, ()), True)
                     schema.setdefault("additionalProperties", False)
         read[name] = body
     return read

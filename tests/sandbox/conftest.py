@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from discord_client import pointed_at
 from discord_schema import check_record
-from people import Person, Rest
+from people import Controls, Person, Rest
 
 from sandbox import seed
 from sandbox.server import Sandbox, running
@@ -30,6 +30,11 @@ async def session(box: Sandbox) -> AsyncGenerator[aiohttp.ClientSession]:
 @pytest.fixture
 def rest(session: aiohttp.ClientSession) -> Rest:
     return Rest(session)
+
+
+@pytest.fixture
+def control(session: aiohttp.ClientSession) -> Controls:
+    return Controls(session)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 from people import Person, Refused, Rest, option
 
@@ -166,9 +167,11 @@ async def test_what_is_required_and_whose_file_it_is(rest: Rest, juno: Person, t
 
 
 @pytest.mark.parametrize("box", [{"times": Times(acknowledgement=0.3)}], indirect=True)
-async def test_what_nobody_answers_fails(rest: Rest, juno: Person, lobby: str, box: Sandbox):
+async def test_what_nobody_answers_fails(
+    session: aiohttp.ClientSession, rest: Rest, juno: Person, lobby: str, box: Sandbox
+):
     await rest("PUT", GLOBAL, [command()])
-    async with juno._session.ws_connect(f"/member/events?as={juno.id}") as events:
+    async with session.ws_connect(f"/member/events?as={juno.id}") as events:
         made = await juno.use(lobby, "animate")
         assert (await juno.ask("GET", f"/interactions/{made}"))["state"] == "waiting"
         told = await asyncio.wait_for(events.receive_json(), 5)

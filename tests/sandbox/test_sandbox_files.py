@@ -5,7 +5,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from people import Person, Refused, Rest, multipart
+from people import Controls, Person, Refused, Rest, multipart
 from PIL import Image
 
 from sandbox.media import dimensions_of
@@ -31,14 +31,15 @@ async def test_a_file_is_served_whole_and_in_ranges(rest: Rest, session: aiohttp
         assert response.headers["Content-Disposition"] == 'attachment; filename="clip.mp4"'
 
 
-async def test_addresses_are_signed_and_expire(rest: Rest, session: aiohttp.ClientSession, lobby: str):
+async def test_addresses_are_signed_and_expire(
+    rest: Rest, session: aiohttp.ClientSession, lobby: str, control: Controls
+):
     _, sent = await rest("POST", f"/channels/{lobby}/messages", multipart({}, ("clip.mp4", b"x")))
     url = sent["attachments"][0]["url"]
     for wrong in (url.partition("?")[0], url.replace("ex=", "ex=f"), url[:-1] + ("0" if url[-1] != "0" else "1")):
         async with session.get(wrong) as response:
             assert response.status == 404
-    async with session.post("/control/expire", json={"attachments": True}) as response:
-        assert response.status == 204
+    await control("/expire", {"attachments": True})
     async with session.get(url) as response:
         assert response.status == 404
     _, again = await rest("GET", f"/channels/{lobby}/messages/{sent['id']}")
@@ -81,7 +82,9 @@ def test_a_clip_tells_its_size_and_broken_files_none(tmp_path: Path):
         assert dimensions_of(tmp_path / name) == size, name
 
 
-async def test_uploads_have_bounds(juno: Person, theo: Person, lobby: str, monkeypatch, box: Sandbox):
+async def test_uploads_have_bounds(
+    juno: Person, theo: Person, lobby: str, monkeypatch: pytest.MonkeyPatch, box: Sandbox
+):
     monkeypatch.setattr("sandbox.member.MOST_UPLOAD", 1000)
     with pytest.raises(Refused, match="may be") as refused:
         await juno.upload(b"x" * 1001, "a.png")

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from people import Person, Rest
+from people import Controls, Person, Rest
 
 from sandbox import seed
 from sandbox.server import Sandbox
@@ -56,11 +56,6 @@ class Client:
 async def client(session: aiohttp.ClientSession):
     async with session.ws_connect("/gateway?v=10&encoding=json") as socket:
         yield Client(socket)
-
-
-async def control(session: aiohttp.ClientSession, action: str, **more: Any) -> None:
-    async with session.post("/control/gateway", json={"action": action, **more}) as response:
-        assert response.status == 204
 
 
 async def test_hello_ready_guilds_and_heartbeats(client: Client, rest: Rest, box: Sandbox):
@@ -147,7 +142,9 @@ async def test_every_connection_of_a_shard_hears(session: aiohttp.ClientSession,
         assert [(await each.until("INTERACTION_CREATE"))["id"] for each in clients] == [made, made]
 
 
-async def test_message_events_need_their_intent_and_hide_content(session, client: Client, juno: Person, lobby: str):
+async def test_message_events_need_their_intent_and_hide_content(
+    session: aiohttp.ClientSession, client: Client, juno: Person, lobby: str, control: Controls
+):
     await client.identify()
     async with session.ws_connect("/gateway") as socket:
         listener = Client(socket)
@@ -157,13 +154,12 @@ async def test_message_events_need_their_intent_and_hide_content(session, client
         assert (heard["id"], heard["content"], heard["guild_id"]) == (written["id"], "", str(seed.LANTERN_HOUSE.id))
         await juno.ask("DELETE", f"/messages/{lobby}/{written['id']}")
         assert (await listener.until("MESSAGE_DELETE"))["id"] == written["id"]
-    async with session.post(f"/control/channels/{lobby}", json={"bot_permissions": "1024"}) as response:
-        assert response.status == 204
+    await control(f"/channels/{lobby}", {"bot_permissions": "1024"})
     assert (await client.until("CHANNEL_UPDATE"))["id"] == lobby
 
 
 async def test_a_cut_session_resumes_where_it_was(
-    session: aiohttp.ClientSession, rest: Rest, juno: Person, lobby: str, box: Sandbox
+    session: aiohttp.ClientSession, rest: Rest, juno: Person, lobby: str, box: Sandbox, control: Controls
 ):
     await rest("PUT", f"/applications/{seed.APP.id}/commands", [{"name": "go", "description": "Goes."}])
     async with session.ws_connect("/gateway") as socket:
@@ -171,7 +167,7 @@ async def test_a_cut_session_resumes_where_it_was(
         ready = await client.identify()
         for _ in ready["guilds"]:
             await client.until("GUILD_CREATE")
-        await control(session, "drop")
+        await control("/gateway", {"action": "drop"})
         assert await client.code() == 1006
     assert not box.world.online
     missed = [await juno.use(lobby, "go") for _ in range(2)]
@@ -185,7 +181,9 @@ async def test_a_cut_session_resumes_where_it_was(
 
 
 @pytest.mark.parametrize(("session_id", "goodbye"), [("unknown", None), (None, 1000)])
-async def test_a_session_that_is_gone_starts_anew(session, session_id: str | None, goodbye: int | None):
+async def test_a_session_that_is_gone_starts_anew(
+    session: aiohttp.ClientSession, session_id: str | None, goodbye: int | None
+):
     async with session.ws_connect("/gateway") as socket:
         ready = await Client(socket).identify()
         if goodbye:
@@ -198,15 +196,15 @@ async def test_a_session_that_is_gone_starts_anew(session, session_id: str | Non
         assert await client.identify()
 
 
-async def test_the_controls_make_trouble(session, client: Client):
+async def test_the_controls_make_trouble(session: aiohttp.ClientSession, client: Client, control: Controls):
     await client.identify()
-    await control(session, "reconnect")
+    await control("/gateway", {"action": "reconnect"})
     while (frame := await client.frame())["op"] == 0:
         pass
     assert frame["op"] == 7
-    await control(session, "invalidate", resumable=True)
+    await control("/gateway", {"action": "invalidate", "resumable": True})
     assert await client.frame() == {"op": 9, "d": True}
-    await control(session, "refuse", seconds=0.2)
+    await control("/gateway", {"action": "refuse", "seconds": 0.2})
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await session.ws_connect("/gateway")
     await asyncio.sleep(0.25)

@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from people import Person, Refused, Rest, multipart, option
+from people import Controls, Person, Refused, Rest, multipart, option
 
 from sandbox import seed
 from sandbox.server import Sandbox
@@ -138,12 +138,11 @@ async def test_the_token_reads_changes_and_deletes_its_messages(app: Application
     assert [one["content"] for one in await juno.messages(lobby)] == ["with", "alien"]
 
 
-async def test_a_token_dies_and_the_bots_own_goes_on(app: Application, juno: Person, lobby: str, session):
+async def test_a_token_dies_and_the_bots_own_goes_on(app: Application, juno: Person, lobby: str, control: Controls):
     await juno.use(lobby, "go")
     heard = await app.heard()
     _, report = await app.answer(heard, 4, {"content": "first"})
-    async with session.post("/control/expire", json={"tokens": True}) as response:
-        assert response.status == 204
+    await control("/expire", {"tokens": True})
     for method, rest in (("POST", ""), ("PATCH", "/messages/@original"), ("GET", "/messages/@original")):
         body = None if method == "GET" else {"content": "x"}
         assert await app.by_token(method, heard, rest, body) == (
@@ -165,7 +164,7 @@ async def test_a_token_lives_as_long_as_it_is_told_to(app: Application, juno: Pe
     assert (await app.by_token("POST", heard, body={"content": "x"}))[1]["code"] == 50027
 
 
-async def test_limits_of_an_answer(app: Application, juno: Person, lobby: str, session):
+async def test_limits_of_an_answer(app: Application, juno: Person, lobby: str, control: Controls):
     await juno.use(lobby, "go")
     heard = await app.heard()
     for kind, data in (
@@ -179,8 +178,7 @@ async def test_limits_of_an_answer(app: Application, juno: Person, lobby: str, s
     ):
         status, refusal = await app.answer(heard, kind, data)
         assert (status, refusal["code"]) == (400, 50035), (kind, data)
-    async with session.post(f"/control/guilds/{seed.LANTERN_HOUSE.id}", json={"attachment_limit": 10}) as response:
-        assert response.status == 204
+    await control(f"/guilds/{seed.LANTERN_HOUSE.id}", {"attachment_limit": 10})
     form = multipart({"type": 4, "data": {"content": "x"}}, ("a.mp4", b"x" * 11))
     assert (await app.answer(heard, 4, form))[0] == 413
     form = multipart({"type": 4, "data": {"attachments": [{"id": 0}]}}, ("a.mp4", b"x" * 10))

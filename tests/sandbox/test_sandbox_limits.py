@@ -6,7 +6,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from people import Person, Rest
+from people import Controls, Person, Rest
 
 from sandbox import seed
 from sandbox.limits import Rates
@@ -15,11 +15,6 @@ from sandbox.server import Sandbox
 Json = dict[str, Any]
 ME = "/api/v10/users/@me"
 AUTHORIZED = {"Authorization": "Bot sandbox"}
-
-
-async def fault(session: aiohttp.ClientSession, **body: Any) -> None:
-    async with session.post("/control/faults", json=body) as response:
-        assert response.status == 204, await response.text()
 
 
 async def test_every_answer_tells_its_bucket(session: aiohttp.ClientSession, lobby: str):
@@ -50,7 +45,7 @@ async def test_a_full_bucket_refuses_until_it_resets(session: aiohttp.ClientSess
 
 
 @pytest.mark.parametrize("box", [{"rates": Rates(everything=3, everything_seconds=5)}], indirect=True)
-async def test_the_applications_limit_leaves_interactions_out(session, rest: Rest):
+async def test_the_applications_limit_leaves_interactions_out(session: aiohttp.ClientSession, rest: Rest):
     for _ in range(3):
         assert (await rest("GET", "/users/@me"))[0] == 200
     async with session.get("/api/v10/gateway", headers=AUTHORIZED) as response:
@@ -59,41 +54,48 @@ async def test_the_applications_limit_leaves_interactions_out(session, rest: Res
     assert (await rest("POST", "/interactions/1/x/callback", {"type": 5}))[1]["code"] == 10062
 
 
-async def test_faults_hit_what_they_name_as_often_as_told(session: aiohttp.ClientSession, rest: Rest, lobby: str):
+async def test_faults_hit_what_they_name_as_often_as_told(
+    session: aiohttp.ClientSession, rest: Rest, lobby: str, control: Controls
+):
     path = f"/channels/{lobby}/messages"
-    await fault(session, method="POST", route="/messages$", status=429, times=2, retry_after=0.25, scope="shared")
+    await control(
+        "/faults",
+        {"method": "POST", "route": "/messages$", "status": 429, "times": 2, "retry_after": 0.25, "scope": "shared"},
+    )
     assert (await rest("GET", path))[0] == 200
     for _ in range(2):
         status, body = await rest("POST", path, {"content": "x"})
         assert (status, body["retry_after"], body["global"]) == (429, 0.25, False)
     assert (await rest("POST", path, {"content": "x"}))[0] == 200
-    await fault(session, route="/users", status=503, body={"message": "no", "code": 130000})
+    await control("/faults", {"route": "/users", "status": 503, "body": {"message": "no", "code": 130000}})
     assert await rest("GET", "/users/@me") == (503, {"message": "no", "code": 130000})
-    await fault(session, route="/users", status=500, times=9)
+    await control("/faults", {"route": "/users", "status": 500, "times": 9})
     async with session.delete("/control/faults") as response:
         assert response.status == 204
     assert (await rest("GET", "/users/@me"))[0] == 200
 
 
-async def test_a_connection_is_cut_before_or_after_the_work(session, rest: Rest, juno: Person, lobby: str):
+async def test_a_connection_is_cut_before_or_after_the_work(rest: Rest, juno: Person, lobby: str, control: Controls):
     path = f"/channels/{lobby}/messages"
-    await fault(session, method="POST", route="/messages$", drop_before=True)
+    await control("/faults", {"method": "POST", "route": "/messages$", "drop_before": True})
     with pytest.raises(aiohttp.ClientError):
         await rest("POST", path, {"content": "before"})
     assert await juno.messages(lobby) == []
-    await fault(session, method="POST", route="/messages$", drop_after=True)
+    await control("/faults", {"method": "POST", "route": "/messages$", "drop_after": True})
     with pytest.raises(aiohttp.ClientError):
         await rest("POST", path, {"content": "after"})
     assert [one["content"] for one in await juno.messages(lobby)] == ["after"]
 
 
-async def test_a_delay_is_waited_for_and_files_can_fail(session, rest: Rest, lobby: str, juno: Person):
-    await fault(session, route="/users", delay=0.2)
+async def test_a_delay_is_waited_for_and_files_can_fail(
+    session: aiohttp.ClientSession, rest: Rest, lobby: str, juno: Person, control: Controls
+):
+    await control("/faults", {"route": "/users", "delay": 0.2})
     started = time.monotonic()
     assert (await rest("GET", "/users/@me"))[0] == 200
     assert time.monotonic() - started >= 0.2
     message = await juno.write(lobby, attachments=[await juno.upload(b"x", "a.png")])
-    await fault(session, route="^/cdn/", status=404)
+    await control("/faults", {"route": "^/cdn/", "status": 404})
     for status in (404, 200):
         async with session.get(message["attachments"][0]["url"]) as response:
             assert response.status == status

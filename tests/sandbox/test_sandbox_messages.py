@@ -1,19 +1,23 @@
 """Messages in channels over REST: what is taken, what is refused and in which words, what members see of it."""
 
 import asyncio
+from typing import Any
 
+import aiohttp
 import pytest
-from people import Person, Rest, multipart
+from people import Controls, Person, Rest, multipart
 
 from sandbox import seed
 from sandbox.server import Sandbox
+
+Json = dict[str, Any]
 
 
 def messages(channel: str, message: str = "") -> str:
     return f"/channels/{channel}/messages" + (f"/{message}" if message else "")
 
 
-def paths(errors: dict) -> set[str]:
+def paths(errors: Json) -> set[str]:
     """The dotted paths at which an error tree has errors."""
     found = set[str]()
     for name, below in errors.items():
@@ -67,7 +71,7 @@ async def test_lists_go_newest_first_around_any_message(rest: Rest, lobby: str):
         ({"content": "x", "message_reference": {"message_id": "1"}}, "message_reference"),
     ],
 )
-async def test_a_wrong_body_is_refused_under_its_path(rest: Rest, juno: Person, lobby: str, body: dict, where: str):
+async def test_a_wrong_body_is_refused_under_its_path(rest: Rest, juno: Person, lobby: str, body: Json, where: str):
     status, refusal = await rest("POST", messages(lobby), body)
     assert (status, refusal["code"], refusal["message"]) == (400, 50035, "Invalid Form Body")
     assert paths(refusal["errors"]) == {where}
@@ -75,7 +79,7 @@ async def test_a_wrong_body_is_refused_under_its_path(rest: Rest, juno: Person, 
 
 
 @pytest.mark.parametrize("body", [{}, {"content": ""}, {"content": None, "embeds": []}])
-async def test_an_empty_message_is_refused(rest: Rest, lobby: str, body: dict):
+async def test_an_empty_message_is_refused(rest: Rest, lobby: str, body: Json):
     assert (await rest("POST", messages(lobby), body))[1]["code"] == 50006
 
 
@@ -100,10 +104,11 @@ async def test_permissions_decide(rest: Rest, mara: Person, juno: Person, lobby:
     assert (await rest("DELETE", messages(lobby, of_juno)))[1]["code"] == 50013
 
 
-async def test_controls_change_the_bots_permissions(rest: Rest, juno: Person, lobby: str, session, box: Sandbox):
+async def test_controls_change_the_bots_permissions(
+    rest: Rest, juno: Person, lobby: str, box: Sandbox, control: Controls
+):
     async def permit(bits: str | None):
-        async with session.post(f"/control/channels/{lobby}", json={"bot_permissions": bits}) as response:
-            assert response.status == 204
+        await control(f"/channels/{lobby}", {"bot_permissions": bits})
 
     view, send, history = 1 << 10, 1 << 11, 1 << 16
     await permit(str(view | send))
@@ -121,7 +126,7 @@ async def test_controls_change_the_bots_permissions(rest: Rest, juno: Person, lo
     assert (await rest("POST", messages(lobby), reply))[0] == 200
 
 
-async def test_only_the_token_opens(session, lobby: str):
+async def test_only_the_token_opens(session: aiohttp.ClientSession, lobby: str):
     assert await Rest(session, "another")("GET", f"/channels/{lobby}") == (
         401,
         {"message": "401: Unauthorized", "code": 0},
@@ -139,7 +144,7 @@ async def test_a_reply_mentions_only_whom_it_may(rest: Rest, juno: Person, lobby
     asked = await juno.write(lobby, "please")
     text = f"<@{seed.MARA.id}> <@{seed.JUNO.id}> @everyone"
 
-    async def mentioned(allowed: dict | None) -> list[str]:
+    async def mentioned(allowed: Json | None) -> list[str]:
         body = {"content": text, "message_reference": {"message_id": asked["id"]}, "allowed_mentions": allowed}
         _, sent = await rest("POST", messages(lobby), body)
         assert sent["type"] == 19 and sent["referenced_message"]["id"] == asked["id"]
@@ -194,9 +199,10 @@ async def test_files_are_kept_added_and_dropped(rest: Rest, lobby: str, box: San
     assert list(box.world.store.files.iterdir()) == []
 
 
-async def test_a_file_above_the_servers_limit_is_refused(rest: Rest, juno: Person, lobby: str, session, box: Sandbox):
-    async with session.post(f"/control/guilds/{seed.LANTERN_HOUSE.id}", json={"attachment_limit": 1000}) as response:
-        assert response.status == 204
+async def test_a_file_above_the_servers_limit_is_refused(
+    rest: Rest, juno: Person, lobby: str, box: Sandbox, control: Controls
+):
+    await control(f"/guilds/{seed.LANTERN_HOUSE.id}", {"attachment_limit": 1000})
     status, refusal = await rest("POST", messages(lobby), multipart({}, ("a.mp4", b"x" * 1001)))
     assert (status, refusal) == (413, {"message": "Request entity too large", "code": 40005})
     status, _ = await rest("POST", messages(lobby), multipart({}, ("a.mp4", b"x" * 1000), ("b.mp4", b"x" * 1000)))
@@ -205,8 +211,7 @@ async def test_a_file_above_the_servers_limit_is_refused(rest: Rest, juno: Perso
     assert len(list(box.world.store.files.iterdir())) == 2
 
 
-async def test_a_channel_that_is_gone_is_unknown(rest: Rest, juno: Person, lobby: str, session):
-    async with session.post(f"/control/channels/{lobby}", json={"deleted": True}) as response:
-        assert response.status == 204
+async def test_a_channel_that_is_gone_is_unknown(rest: Rest, juno: Person, lobby: str, control: Controls):
+    await control(f"/channels/{lobby}", {"deleted": True})
     assert (await rest("POST", messages(lobby), {"content": "x"}))[1]["code"] == 10003
     assert lobby not in {one["id"] for one in (await juno.guild("Lantern House"))["channels"]}

@@ -2,7 +2,7 @@
 
 import aiohttp
 import pytest
-from people import Person, Refused, Rest
+from people import Controls, Person, Refused, Rest
 
 from sandbox import seed
 
@@ -54,9 +54,8 @@ async def test_what_is_not_there(rest: Rest, path: str, code: int):
     assert (await rest("GET", path))[1]["code"] == code
 
 
-async def test_a_bigger_limit_shows_as_a_boosted_server(rest: Rest, session: aiohttp.ClientSession):
-    async with session.post(f"/control{LANTERN_HOUSE}", json={"attachment_limit": 100 * 1024 * 1024}) as response:
-        assert response.status == 204
+async def test_a_bigger_limit_shows_as_a_boosted_server(rest: Rest, control: Controls):
+    await control(f"{LANTERN_HOUSE}", {"attachment_limit": 100 * 1024 * 1024})
     assert (await rest("GET", LANTERN_HOUSE))[1]["premium_tier"] == 3
 
 
