@@ -1,0 +1,89 @@
+"""The engine that the worker sees: a thread with a loaded model in it. Light to import; torch comes with the load."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from clips.catalog import Model
+from clips.errors import CancelledError, SetupError
+from generator.engines.base import Context, Job, Sink
+
+if TYPE_CHECKING:
+    from generator.engines.diffusers.runner import Runner
+
+Result = TypeVar("Result")
+
+
+class DiffusersEngine:
+    """An open-weights model. See `Engine`."""
+
+    def __init__(self, runner: "Runner", thread: ThreadPoolExecutor) -> None:
+        self._runner = runner
+        self._thread = thread
+
+    @classmethod
+    async def load(cls, model: Model, device: str, context: Context) -> Self:
+        """Load a model, downloading it first where needed; told as `load` in bytes, and cancelled as a render is.
+
+        `device` is the setting: `auto`, `cuda`, `cuda:1`, `cpu`. Raises `SetupError` with what the host has to do,
+        `RetryableError`, and what context raises.
+        """
+        thread = ThreadPoolExecutor(1, thread_name_prefix=model.name)
+        try:
+            runner = await _in(thread, context, lambda watched: _load(model, device, watched))
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+        return cls(runner, thread)
+
+    async def render(self, job: Job, sink: Sink, context: Context) -> None:
+        """See `Engine.render`. Cancelling the awaiting task ends the render within a step, and is waited for."""
+        await _in(self._thread, context, lambda watched: self._runner.render(job, sink, watched))
+
+    async def close(self) -> None:
+        """Free the model's memory; waits for a render under way."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._runner.close)
+        self._thread.shutdown()
+
+
+def _load(model: Model, device: str, context: Context) -> "Runner":
+    try:
+        # Seconds of imports, and absent where only other engines run.
+        from generator.engines.diffusers.runner import Runner  # noqa: PLC0415
+    except ImportError as error:
+        raise SetupError(
+            f"{model.name} needs PyTorch and diffusers ({error}). Install them: pip install 'zoetrope[generator]'"
+        ) from error
+    return Runner.load(model, device, context)
+
+
+async def _in(thread: ThreadPoolExecutor, context: Context, work: Callable[[Context], Result]) -> Result:
+    """Run work in the thread. If the awaiting task is cancelled, the work is told to end and waited for."""
+    watched = _Watched(context)
+    done = asyncio.get_running_loop().run_in_executor(thread, work, watched)
+    try:
+        return await asyncio.shield(done)
+    except asyncio.CancelledError:
+        watched.stop.set()
+        await asyncio.wait([done])
+        if not done.cancelled():
+            done.exception()  # seen: the cancellation is what is told
+        raise
+
+
+class _Watched:
+    """A context that also ends the work when nobody awaits it any more."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.stop = Event()
+
+    def report(self, phase: str, done: int, total: int) -> None:
+        self._context.report(phase, done, total)
+
+    def raise_if_cancelled(self) -> None:
+        if self.stop.is_set():
+            raise CancelledError("nobody waits for this work any more")
+        self._context.raise_if_cancelled()

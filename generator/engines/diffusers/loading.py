@@ -1,0 +1,84 @@
+"""From a folder of weights to a pipeline on its device: component by component, so that progress can be told."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers.utils import logging as transformers_logging
+
+from clips.errors import SetupError
+from generator.engines.diffusers.family import Family
+from generator.engines.diffusers.weights import Advance, components, numbers
+
+_ROOM = 1.2  # the share of the weights that a render needs beside them, roughly; too little is mended by offloading
+
+
+class Placement(StrEnum):
+    """Where the weights are while nothing renders."""
+
+    WHOLE = "whole"
+    OFFLOADED = "offloaded"
+
+
+def choose_device(wish: str) -> torch.device:
+    """`auto` is a CUDA GPU if there is one. Raises `SetupError` where the wish cannot be had."""
+    if wish == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wish)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        raise SetupError(
+            f"ZOETROPE_DEVICE: {wish} cannot be used here ({reason}). Take `auto`, `cpu`, or a GPU that torch sees."
+        ) from error
+    return device
+
+
+def load_pipeline(
+    family: type[Family], folder: Path, device: torch.device, begin: Callable[[int], Advance]
+) -> tuple[DiffusionPipeline, Placement]:
+    """Load every component, the family's precise ones in float32, the others in the device's own type.
+
+    The weights go to the device if they fit into what is free, with room to render; else each goes there for its own
+    part of a render. `begin` is told how many bytes that is. Raises `SetupError` where the folder does not fit.
+    """
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()
+    usual = torch.bfloat16 if device.type == "cuda" else torch.float32
+    index = components(folder)
+    dtypes = {name: torch.float32 if name in family.precise else usual for name in index}
+    sizes = {name: numbers(folder / name) * dtypes[name].itemsize for name in index}
+    placement = choose_placement(device, sum(sizes.values()))
+    advance = begin(sum(sizes.values()))
+    parts: dict[str, object] = {}
+    try:
+        for name, (library, kind) in index.items():
+            if not sizes[name] or library not in {"diffusers", "transformers"}:
+                continue  # tokenizer, scheduler …: small, and the pipeline's to load
+            advance(0)
+            loader = getattr(import_module(library), kind)
+            part = loader.from_pretrained(folder / name, dtype=dtypes[name], use_safetensors=True)
+            parts[name] = part.to(device) if placement is Placement.WHOLE else part
+            advance(sizes[name])
+        pipe = family.pipeline.from_pretrained(folder, **parts)
+    except torch.OutOfMemoryError as error:
+        raise SetupError(f"The GPU is too full for {folder.name}. End what else runs on it, and try again.") from error
+    except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {reason}") from error
+    if placement is Placement.OFFLOADED:
+        pipe.enable_model_cpu_offload(device=device)
+    return pipe, placement
+
+
+def choose_placement(device: torch.device, weights: int) -> Placement:
+    """Whole, where the weights (in bytes) and a render fit into the GPU memory that is free now."""
+    if device.type != "cuda":
+        return Placement.WHOLE
+    free, _ = torch.cuda.mem_get_info(device)
+    return Placement.WHOLE if weights * _ROOM <= free else Placement.OFFLOADED

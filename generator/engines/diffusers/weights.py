@@ -1,0 +1,161 @@
+"""Where a model's weights are: a folder of the host's own, or the hub's cache, filled where something is missing.
+
+Knows neither torch nor pipelines. A model is what `DiffusionPipeline.save_pretrained` writes: `model_index.json` and a
+folder a component; only safetensors are taken, because the other formats run code when they are read.
+"""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import cast
+
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    DryRunError,
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    HTTPError,  # pyright: ignore[reportPrivateImportUsage] - of whichever HTTP library this version of the hub uses
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from tqdm.auto import tqdm
+
+from clips.errors import RetryableError, SetupError
+
+_INDEX = "model_index.json"
+_KINDS = ("json", "safetensors", "model", "txt")
+_ROOM = 1024**3  # left free on the disk, for the database and the clips
+
+Advance = Callable[[int], None]
+"""Told of the bytes that have come in; it may raise to end the work."""
+
+
+def find(repo: str, revision: str | None, begin: Callable[[int], Advance]) -> Path:
+    """The folder of a model, downloaded first where something is missing.
+
+    `repo` is a hub id or a folder. `begin` is told once how many bytes are to be downloaded. Raises `SetupError` with
+    what the host has to do, `RetryableError` where the network may mend by itself, and whatever the progress raises.
+    """
+    folder = Path(repo).expanduser()
+    if folder.is_dir():
+        return folder
+    if repo.startswith((".", "~", "/")) or repo.count("/") > 1:
+        raise SetupError(f"There is no model folder {repo}. Mend `repo` in the catalogue.")
+    try:
+        index = Path(hf_hub_download(repo, _INDEX, revision=revision))
+        wanted = [_INDEX, *(f"{name}/*.{kind}" for name in components(index.parent) for kind in _KINDS)]
+        return _download(repo, revision, wanted, begin)
+    except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
+        raise _in_words(error, repo, revision) from error
+
+
+def components(folder: Path) -> dict[str, tuple[str, str]]:
+    """The parts of a model: name → (library, class). Raises `SetupError` where the folder holds no model."""
+    try:
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SetupError(
+            f"{folder} holds no diffusers model: {_INDEX} is missing. Point `repo` in the catalogue to a folder that "
+            "save_pretrained wrote, or to a hub id."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise SetupError(f"{folder / _INDEX} cannot be read: {error}.") from error
+    if not isinstance(index, dict):
+        raise SetupError(f"{folder / _INDEX} is not the index of a model.")
+    entries = cast("dict[str, object]", index).items()
+    return {
+        name: (library, kind)
+        for name, entry in entries
+        if isinstance(entry, list) and len(cast("list[object]", entry)) == 2
+        for library, kind in [cast("list[object]", entry)]
+        if isinstance(library, str) and isinstance(kind, str)
+    }
+
+
+def numbers(component: Path) -> int:
+    """How many numbers the safetensors of a component hold: read from their headers, so a gigabyte costs nothing."""
+    count = 0
+    for file in component.glob("*.safetensors"):
+        try:
+            with file.open("rb") as head:
+                size = int.from_bytes(head.read(8), "little")
+                header: Mapping[str, Mapping[str, object]] = json.loads(head.read(size))
+            shapes = [cast("list[int]", entry["shape"]) for name, entry in header.items() if name != "__metadata__"]
+        except (OSError, ValueError, KeyError, AttributeError, MemoryError) as error:
+            raise SetupError(f"{file} is broken or cut off. Delete it, and it is downloaded again.") from error
+        count += sum(math.prod(shape) for shape in shapes)
+    return count
+
+
+def _download(repo: str, revision: str | None, wanted: list[str], begin: Callable[[int], Advance]) -> Path:
+    """Fetch what the cache lacks, one file after another (each comes in parallel parts); a broken one is resumed."""
+    try:
+        files = snapshot_download(repo, revision=revision, allow_patterns=wanted, dry_run=True)
+    except DryRunError:  # no way to the hub: what is here may be all of it
+        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, local_files_only=True))
+    missing = [file for file in files if file.will_download]
+    size = sum(file.file_size or 0 for file in missing)
+    cache = Path(constants.HF_HUB_CACHE)
+    free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
+    if missing and size + _ROOM > free:
+        raise SetupError(
+            f"{repo} needs {size / 1e9:.1f} GB more in {cache}, and {free / 1e9:.1f} GB are free. Free some space, or "
+            "set HF_HOME to a folder on a larger disk."
+        )
+    advance = begin(size)
+
+    class Bar(_Bar):
+        def update(self, n: float | None = 1) -> bool | None:
+            advance(int(n or 0))
+            return super().update(n)
+
+    for file in missing:
+        advance(0)
+        hf_hub_download(repo, file.filename, revision=file.commit_hash, tqdm_class=Bar)
+    return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, local_files_only=True))
+
+
+class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - the hub calls the class, it iterates over nothing
+    """Draws nothing. The hub's second bar, of bytes on the wire, is merged into it and left out."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        kwargs["disable"] = True
+        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType, reportCallIssue] - passed through
+
+    def update_transfer(self, n: float | None = 1) -> None:
+        """Bytes on the wire; `update` counts those on the disk."""
+
+    def set_transfer_postfix_str(self, s: str = "", refresh: bool = True) -> None:  # noqa: FBT001, FBT002 - the hub's
+        """The rate on the wire."""
+
+
+def _in_words(error: Exception, repo: str, revision: str | None) -> SetupError | RetryableError:
+    """A failure of the hub as a sentence. The order matters: most of these classes are each other's parents."""
+    match error:
+        case GatedRepoError():
+            page = f"{constants.ENDPOINT}/{repo}"
+            sentence = f"{repo} is behind a licence. Accept it at {page}, then set HF_TOKEN to that account's token."
+        case RevisionNotFoundError():
+            sentence = f"{repo} has no revision {revision}. Mend `revision` in the catalogue."
+        case RepositoryNotFoundError():
+            sentence = f"The hub knows no {repo}. Mend `repo` in the catalogue; for a private one, set HF_TOKEN."
+        case LocalEntryNotFoundError() if constants.HF_HUB_OFFLINE:
+            sentence = (
+                f"The weights of {repo} are not (all) on this machine, and HF_HUB_OFFLINE forbids to download them. "
+                "Unset it once."
+            )
+        case LocalEntryNotFoundError():
+            return RetryableError(f"The hub at {constants.ENDPOINT} cannot be reached, and {repo} is not (all) here.")
+        case EntryNotFoundError():
+            sentence = f"{repo} is not a diffusers model: it has no {_INDEX}."
+        case HFValidationError():
+            sentence = f"“{repo}” is neither a folder nor a hub id. Mend `repo` in the catalogue."
+        case OSError(errno=int()):
+            sentence = f"The weights of {repo} cannot be stored: {error.strerror or error}."
+        case _:
+            return RetryableError(f"The download of {repo} failed: {error}")
+    return SetupError(sentence)

@@ -1,0 +1,107 @@
+"""The part of the Hugging Face hub that a download meets, on loopback: listing, metadata, files, refusals."""
+
+import hashlib
+import json
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import urlsplit
+
+Answer = tuple[int, bytes, dict[str, str]]
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@dataclass
+class Hub:
+    """`refusals` maps a repository to (status, X-Error-Code); `served` lists the files whose bytes were sent."""
+
+    folder: Path
+    repo: str = "somebody/tiny-wan"
+    url: str = ""
+    refusals: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    served: list[str] = field(default_factory=list[str])
+
+    def files(self) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(self.folder)): path.read_bytes()
+            for path in sorted(self.folder.rglob("*"))
+            if path.is_file()
+        }
+
+    def answer(self, path: str, *, body: bool) -> Answer:
+        """What a GET (with a body) or HEAD of this path gets."""
+        path = path.removeprefix("api/models/")
+        repo = "/".join(path.split("/")[:2])
+        if repo != self.repo or repo in self.refusals:
+            return _refusal(*self.refusals.get(repo, (HTTPStatus.NOT_FOUND, "RepoNotFound")))
+        match path.removeprefix(f"{repo}/").split("/", 2):
+            case ["revision", revision] if revision in {"main", COMMIT}:
+                return _json({"id": repo, "sha": COMMIT, "siblings": []})
+            case ["tree", *_]:
+                return _json(
+                    [
+                        {"type": "file", "path": name, "size": len(content), "oid": _mark(content)}
+                        for name, content in self.files().items()
+                    ]
+                )
+            case ["resolve", revision, name] if revision in {"main", COMMIT}:
+                content = self.files().get(name)
+                if content is None:
+                    return _refusal(HTTPStatus.NOT_FOUND, "EntryNotFound")
+                if body:
+                    self.served.append(name)
+                return HTTPStatus.OK, content, {"ETag": f'"{_mark(content)}"', "X-Repo-Commit": COMMIT}
+            case _:
+                return _refusal(HTTPStatus.NOT_FOUND, "RevisionNotFound")
+
+
+def _mark(content: bytes) -> str:
+    return hashlib.sha1(content).hexdigest()
+
+
+def _json(value: object) -> Answer:
+    return HTTPStatus.OK, json.dumps(value).encode(), {"Content-Type": "application/json"}
+
+
+def _refusal(status: int, code: str) -> Answer:
+    return status, b"", {"X-Error-Code": code}
+
+
+@contextmanager
+def serving(hub: Hub) -> Generator[Hub]:
+    """Serve the hub on a free port until the end of the block."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self._answer(body=False)
+
+        def do_GET(self) -> None:
+            self._answer(body=True)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+            """Say nothing."""
+
+        def _answer(self, *, body: bool) -> None:
+            status, content, headers = hub.answer(urlsplit(self.path).path.strip("/"), body=body)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if body:
+                self.wfile.write(content)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        hub.url = f"http://127.0.0.1:{server.server_port}"
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield hub
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,197 @@
+"""Where weights come from, and what is said when they do not come. The hub here is one on loopback."""
+
+import shutil
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+from engine_harness import Collected, Told, job_of
+from fake_hub import COMMIT, Hub, serving
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
+
+from clips.catalog import Model
+from clips.errors import CancelledError, RetryableError, SetupError
+from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.weights import numbers
+
+COMPONENTS = ("text_encoder", "transformer", "vae")
+
+
+@pytest.fixture
+def hub(tiny_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Hub]:
+    with serving(Hub(tiny_wan)) as hub:
+        point_to(hub.url, monkeypatch)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield hub
+        close_session()
+
+
+def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT does, which is read at the import only."""
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
+
+
+@pytest.fixture
+def hosted(model: Model, hub: Hub) -> Model:
+    return model.model_copy(update={"repo": hub.repo})
+
+
+async def refusal(model: Model, device: str = "cpu") -> str:
+    with pytest.raises(SetupError) as caught:
+        await DiffusersEngine.load(model, device, Told())
+    return str(caught.value)
+
+
+# ---- from the hub
+
+
+async def test_weights_are_downloaded_once_with_their_bytes_told(hosted: Model, hub: Hub, photo: Path) -> None:
+    told, sink = Told(), Collected()
+    engine = await DiffusersEngine.load(hosted, "cpu", told)
+    await engine.render(job_of(photo, 7), sink, Told())
+    await engine.close()
+    assert sorted(hub.served) == sorted(hub.files()), "each file once, and all of them"
+    loads = [(done, total) for phase, done, total in told.reports if phase == "load"]
+    assert len(loads) == len(told.reports)
+    assert [done for done, _ in loads] == sorted(done for done, _ in loads)
+    downloaded = sum(len(content) for name, content in hub.files().items() if name != "model_index.json")
+    read = sum(4 * numbers(hub.folder / name) for name in COMPONENTS)
+    assert loads[-1] == (downloaded + read, downloaded + read)
+    hub.served.clear()
+    again = await DiffusersEngine.load(hosted, "cpu", Told())
+    await again.close()
+    assert hub.served == []
+
+
+async def test_a_pinned_revision_is_the_one_that_is_asked_for(hosted: Model) -> None:
+    engine = await DiffusersEngine.load(hosted.model_copy(update={"revision": COMMIT}), "cpu", Told())
+    await engine.close()
+    said = await refusal(hosted.model_copy(update={"revision": "never"}))
+    assert "has no revision never" in said
+
+
+async def test_a_cancelled_download_goes_on_where_it_was(hosted: Model, hub: Hub) -> None:
+    with pytest.raises(CancelledError):
+        await DiffusersEngine.load(hosted, "cpu", Told(cancel_at=lambda report: report[1] > 100_000))
+    before = set(hub.served)
+    assert 1 < len(before) < len(hub.files())
+    hub.served.clear()
+    engine = await DiffusersEngine.load(hosted, "cpu", Told())
+    await engine.close()
+    assert len(before & set(hub.served)) <= 1, "only the file that was broken off comes again"
+
+
+async def test_what_is_here_is_enough_without_the_hub(hosted: Model, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = await DiffusersEngine.load(hosted, "cpu", Told())
+    await engine.close()
+    hub.served.clear()
+    point_to("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # the hub's own client tries for 23 seconds
+    for offline in (False, True):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+        engine = await DiffusersEngine.load(hosted, "cpu", Told())
+        await engine.close()
+    assert hub.served == []
+
+
+async def test_offline_without_weights_is_said(hosted: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE forbids" in await refusal(hosted)
+
+
+async def test_an_unreachable_hub_is_worth_another_attempt(hosted: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    point_to("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(RetryableError, match="cannot be reached"):
+        await DiffusersEngine.load(hosted, "cpu", Told())
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        pytest.param((403, "GatedRepo"), "behind a licence. Accept it at http", id="gated"),
+        pytest.param((404, "RepoNotFound"), "The hub knows no somebody/tiny-wan", id="unknown"),
+        pytest.param((404, "EntryNotFound"), "not a diffusers model", id="no index"),
+    ],
+)
+async def test_a_refusal_of_the_hub_says_what_to_do(
+    hosted: Model, hub: Hub, answer: tuple[int, str], said: str
+) -> None:
+    hub.refusals[hub.repo] = answer
+    assert said in await refusal(hosted)
+
+
+async def test_a_full_disk_is_seen_before_the_download(
+    hosted: Model, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(hub.folder)._replace(free=2**30 + 1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    said = await refusal(hosted)
+    assert "needs 0.0 GB more" in said and "set HF_HOME" in said
+    assert hub.served == ["model_index.json"]
+
+
+# ---- from a folder
+
+
+async def test_a_folder_that_is_not_there_is_said(model: Model, tmp_path: Path) -> None:
+    for repo in (str(tmp_path / "none"), "~/none/of/these", "./none"):
+        assert "There is no model folder" in await refusal(model.model_copy(update={"repo": repo}))
+    assert "neither a folder nor a hub id" in await refusal(model.model_copy(update={"repo": "two words"}))
+
+
+async def test_a_folder_without_a_model_is_said(model: Model, tmp_path: Path) -> None:
+    wrong = model.model_copy(update={"repo": str(tmp_path)})
+    assert "model_index.json is missing" in await refusal(wrong)
+    (tmp_path / "model_index.json").write_text("{")
+    assert "cannot be read" in await refusal(wrong)
+    (tmp_path / "model_index.json").write_text("[]")
+    assert "not the index of a model" in await refusal(wrong)
+    (tmp_path / "model_index.json").write_text('{"_class_name": "OtherPipeline"}')
+    assert "cannot be loaded as WanImageToVideoPipeline" in await refusal(wrong)
+
+
+async def test_broken_or_missing_weights_are_said(model: Model, tiny_wan: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_wan, folder)
+    copy = model.model_copy(update={"repo": str(folder)})
+    file = folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-100])
+    assert "cannot be loaded as WanImageToVideoPipeline" in await refusal(copy)
+    file.write_bytes(whole[:100])
+    assert "broken or cut off" in await refusal(copy)
+    file.unlink()
+    assert "cannot be loaded as WanImageToVideoPipeline" in await refusal(copy)
+
+
+async def test_weights_that_could_run_code_are_refused(model: Model, tiny_wan: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_wan, folder)
+    (folder / "transformer" / "diffusion_pytorch_model.safetensors").rename(
+        folder / "transformer" / "diffusion_pytorch_model.bin"
+    )
+    assert "cannot be loaded" in await refusal(model.model_copy(update={"repo": str(folder)}))
+
+
+# ---- the rest of a load
+
+
+async def test_an_unknown_family_is_said(model: Model) -> None:
+    assert "no adapter for the family “other” yet" in await refusal(model.model_copy(update={"family": "other"}))
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda"])
+async def test_a_device_that_is_not_there_is_said(model: Model, device: str) -> None:
+    assert f"ZOETROPE_DEVICE: {device} cannot be used here" in await refusal(model, device)
+
+
+async def test_without_torch_the_sentence_says_what_to_install(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "generator.engines.diffusers.runner")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "pip install 'zoetrope[generator]'" in await refusal(model)
