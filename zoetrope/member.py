@@ -25,21 +25,26 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What a channel shows: of whom, in which words, with which files. `mentions` are the ids of who is told."""
+    """What a channel shows: words, files, the ids of its buttons, and the ids of whom it mentions."""
 
     message_id: str
-    author_id: str
     content: str
     attachments: tuple[Attachment, ...]
+    buttons: tuple[str, ...]
     mentions: frozenset[str]
 
     @classmethod
     def read(cls, raw: dict[str, Any]) -> Self:
         return cls(
             message_id=raw["id"],
-            author_id=raw["author"]["id"],
             content=raw["content"],
             attachments=tuple(Attachment(one["filename"], one["url"]) for one in raw["attachments"]),
+            buttons=tuple(
+                part["custom_id"]
+                for row in raw["components"]
+                for part in row.get("components", ())
+                if "custom_id" in part
+            ),
             mentions=frozenset(user["id"] for user in raw["mentions"]),
         )
 
@@ -47,11 +52,10 @@ class Message:
 class Member:
     """One member in one channel of the sandbox."""
 
-    def __init__(self, session: aiohttp.ClientSession, user_id: str, name: str, channel_id: str, app_id: str) -> None:
+    def __init__(self, session: aiohttp.ClientSession, user_id: str, name: str, channel_id: str) -> None:
         self.user_id = user_id
         self.name = name
         self.channel_id = channel_id
-        self.app_id = app_id
         self._session = session
 
     async def command(self, name: str) -> dict[str, Any]:
@@ -69,7 +73,7 @@ class Member:
     async def upload(self, photo: Path) -> str:
         """Give a file for an attachment option; returns its upload id."""
         form = aiohttp.FormData()
-        form.add_field("file", photo.read_bytes(), filename=photo.name)
+        form.add_field("file", await asyncio.to_thread(photo.read_bytes), filename=photo.name)
         async with self._session.post("/member/attachments", params={"as": self.user_id}, data=form) as answer:
             return (await _json(answer))["upload_id"]
 
@@ -94,7 +98,7 @@ class Member:
         """Download an attachment."""
         async with self._session.get(attachment.url) as answer:
             answer.raise_for_status()
-            target.write_bytes(await answer.read())
+            await asyncio.to_thread(target.write_bytes, await answer.read())
 
     async def _get(self, path: str) -> Any:  # noqa: ANN401 - JSON
         async with self._session.get(path, params={"as": self.user_id}) as answer:
@@ -111,7 +115,7 @@ async def first_member(address: str) -> AsyncGenerator[Member]:
         guild = next(
             guild for guild in world["guilds"] if any(one["user_id"] == person["id"] for one in guild["members"])
         )
-        yield Member(session, person["id"], person["display_name"], guild["channels"][0]["id"], world["app"]["id"])
+        yield Member(session, person["id"], person["display_name"], guild["channels"][0]["id"])
 
 
 async def _json(answer: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - JSON

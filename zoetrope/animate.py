@@ -1,0 +1,188 @@
+"""`zoetrope animate`: a photo from the command line through the same queue and generator as in Discord."""
+
+import asyncio
+import secrets
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from clips import library, queue, requests
+from clips.blobs import BlobStore
+from clips.catalog import Catalog, EngineKind
+from clips.domain import (
+    Camera,
+    ChannelId,
+    ClipSpec,
+    Lane,
+    Plan,
+    RequestId,
+    RequestKind,
+    Size,
+    Strength,
+    TakeState,
+    UserId,
+)
+from clips.embedded import database
+from clips.errors import MemberError, SetupError
+from clips.guilds import COMMAND_LINE, know
+from clips.migrate import migrate
+from clips.photo import PHOTO_TYPE
+from clips.photo_process import PhotoReader
+from clips.postgres import Pool, Session, connect, connect_pool, retrying
+from clips.requests import Ask, Take, WholeRequest
+from clips.settings import Settings
+from zoetrope.supervise import Child, Children, supervised
+
+_POLL = 0.2
+_ALIVE = timedelta(seconds=30)
+_WORDS = {
+    TakeState.WAITING: "waiting",
+    TakeState.READY: "next",
+    TakeState.BACKOFF: "a fault; trying again soon",
+    TakeState.PARKED: "waiting for a generator",
+    TakeState.DONE: "done",
+    TakeState.FAILED: "failed",
+    TakeState.CANCELLED: "cancelled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the command line asked for."""
+
+    photo: Path
+    motion: str
+    avoid: str
+    model: str
+    seconds: float
+    size: Size
+    camera: Camera | None
+    strength: Strength
+    takes: int
+    seed: int | None
+    lane: Lane
+    out: Path
+
+
+async def animate_photo(settings: Settings, order: Order, console: Console) -> None:
+    """Enqueue, show progress, write the clips. Interrupted, it cancels. Raises `MemberError`, `SetupError`."""
+    async with AsyncExitStack() as stack:
+        dsn = await stack.enter_async_context(database(settings.database_url, settings.home / "postgres"))
+        pool = await stack.enter_async_context(_ready_pool(dsn))
+        blobs = BlobStore.from_url(settings.blobs_url)
+        ask = await _prepare(pool, blobs, settings, order)
+        console.print(_told(ask.plan, order), highlight=False)
+        children = await stack.enter_async_context(supervised(settings.home / "logs"))
+        await _ensure_generator(children, pool, settings, dsn, order.model)
+        request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask))
+        try:
+            whole = await children.guard(_watch(pool, request_id, console))
+        except asyncio.CancelledError:
+            await queue.cancel(pool, request_id)
+            console.print("Cancelled.")
+            raise
+        for take in whole.clips:
+            target = _target(order, take)
+            if take.master is not None:
+                await blobs.fetch_to(take.master, target)
+            console.print(f"clip: {target}", highlight=False, soft_wrap=True)
+        if failures := {take.error for take in whole.takes if take.error}:
+            raise MemberError(" ".join(sorted(failures)))
+
+
+@asynccontextmanager
+async def _ready_pool(dsn: str) -> AsyncGenerator[Pool]:
+    conn = await connect(dsn, Session("zoetrope animate"))
+    try:
+        await migrate(conn)
+    finally:
+        await conn.close()
+    async with connect_pool(dsn, Session("zoetrope animate"), max_size=2) as pool:
+        yield pool
+
+
+async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Order) -> Ask:
+    model = Catalog.load(settings.catalog).find(order.model)
+    spec = ClipSpec(model.name, order.motion, order.avoid, order.seconds, order.size, order.camera, order.strength)
+    model.check(spec)
+    try:
+        upload = order.photo.read_bytes()
+    except OSError as error:
+        raise SetupError(f"Cannot read {order.photo}: {error.strerror}.") from error
+    if not order.out.absolute().parent.is_dir():
+        raise SetupError(f"There is no folder {order.out.absolute().parent} to write the clip to.")
+    photo = await PhotoReader().read(upload)
+    sha256 = await blobs.put(pool, photo.data, PHOTO_TYPE)
+    await know(pool, COMMAND_LINE)
+    await library.add_photo(pool, COMMAND_LINE, UserId(0), library.StoredPhoto(sha256, photo.width, photo.height))
+    return Ask(
+        guild_id=COMMAND_LINE,
+        channel_id=ChannelId(0),
+        user_id=UserId(0),
+        kind=RequestKind.ANIMATE,
+        lane=order.lane,
+        spec=spec,
+        plan=model.plan(spec, (photo.width, photo.height)),
+        photo=sha256,
+        seed=secrets.randbits(32) if order.seed is None else order.seed,
+        takes=order.takes,
+    )
+
+
+async def _ensure_generator(children: Children, pool: Pool, settings: Settings, dsn: str, model: str) -> None:
+    """A generator of our own for the while, unless one is alive that runs the model."""
+
+    async def alive() -> bool:
+        return model in await queue.alive_models(pool, _ALIVE)
+
+    if await alive():
+        return
+    environment = {
+        "DATABASE_URL": dsn,
+        "ZOETROPE_BLOBS": settings.blobs_url,
+        "ZOETROPE_MODELS": model,
+        "DISCORD_TOKEN": "",
+    }
+    await children.start(Child("generator", [sys.executable, "-m", "generator"], environment, ready=alive))
+
+
+async def _watch(pool: Pool, request_id: RequestId, console: Console) -> WholeRequest:
+    """Draw the takes' progress until the last one has ended."""
+    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn()
+    with Progress(*columns, console=console) as progress:
+        bars: dict[int, TaskID] = {}
+        while True:
+            whole = await requests.read(pool, COMMAND_LINE, request_id)
+            if whole is None:
+                raise LookupError(f"request {request_id} vanished")
+            for take in whole.takes:
+                if take.index not in bars:
+                    bars[take.index] = progress.add_task(f"take {take.index}", total=1, words="")
+                progress.update(
+                    bars[take.index],
+                    total=take.total or 1,
+                    completed=(take.total or 1) if take.state is TakeState.DONE else take.done,
+                    words=_WORDS.get(take.state) or f"{take.phase} {take.done} of {take.total}",
+                )
+                if take.state.final:
+                    progress.stop_task(bars[take.index])
+            if whole.ended:
+                return whole
+            await asyncio.sleep(_POLL)
+
+
+def _told(plan: Plan, order: Order) -> str:
+    model = Catalog.load().get(order.model)
+    label = " (sketch, not a generated video)" if model and model.engine is EngineKind.SKETCH else ""
+    takes = "1 take" if order.takes == 1 else f"{order.takes} takes"
+    return f"{takes} of {plan.seconds:.1f} s, {plan.width}×{plan.height} at {plan.fps} fps, with {order.model}{label}"
+
+
+def _target(order: Order, take: Take) -> Path:
+    return order.out if order.takes == 1 else order.out.with_stem(f"{order.out.stem}-{take.index}")

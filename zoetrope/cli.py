@@ -1,0 +1,169 @@
+"""The command line: reads the arguments, starts what they name, and turns every expected failure into one sentence."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from clips.domain import Camera, Lane, Size, Strength
+from clips.embedded import database
+from clips.errors import MemberError, RetryableError, SetupError
+from clips.migrate import migrate as apply_migrations
+from clips.postgres import Session, connect
+from clips.settings import Settings
+from zoetrope.animate import Order, animate_photo
+from zoetrope.demo import Demo
+from zoetrope.doctor import examine
+
+app = typer.Typer(
+    help="Bring a community's still photos to life.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+console = Console()
+REFUSED = 2
+INTERRUPTED = 130
+_T = TypeVar("_T")
+
+
+def main() -> None:
+    """Run the command line. Exit code 2: something is to be mended, in the sentence said; 130: interrupted."""
+    try:
+        app()
+    except (SetupError, MemberError, RetryableError) as error:
+        console.print(f"[bold red]✗[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(REFUSED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+
+
+@app.command()
+def demo(
+    *,
+    photo: Annotated[Path, typer.Option(help="The photo to animate.")] = Path("samples/raccoon.jpg"),
+    motion: Annotated[str, typer.Option(help="What should move.")] = "slow zoom in while panning left",
+    model: Annotated[
+        str, typer.Option(help="A model of the catalogue; a real one needs a GPU and its weights.")
+    ] = "sketch",
+    port: Annotated[int, typer.Option(help="The page's port on this machine.")] = 8765,
+    once: Annotated[bool, typer.Option(help="End after the first clip.")] = False,
+) -> None:
+    """Try all of it here: a local stand-in for Discord with a page in the browser, the bot, a generator, a database."""
+    _run(Demo(Settings.load(), console, photo=photo, motion=motion, model=model, port=port, once=once).run())
+
+
+@app.command()
+def animate(
+    photo: Annotated[Path, typer.Argument(help="The photo to bring to life.")],
+    *,
+    motion: Annotated[str, typer.Option(help="What should move, in words.")] = "",
+    avoid: Annotated[str, typer.Option(help="What should not appear.")] = "",
+    model: Annotated[str, typer.Option(help="A model of the catalogue.")] = "sketch",
+    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of the clip.")] = 5.0,
+    size: Annotated[Size, typer.Option(help="Short side of the clip.")] = Size.NATIVE,
+    camera: Annotated[Camera | None, typer.Option(help="A camera move by name.")] = None,
+    strength: Annotated[Strength, typer.Option(help="How much moves.")] = Strength.MEDIUM,
+    takes: Annotated[int, typer.Option(min=1, max=4, help="How many versions.")] = 1,
+    seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same clip.")] = None,
+    lane: Annotated[Lane, typer.Option(help="`relaxed` lets others go first.")] = Lane.FAST,
+    out: Annotated[Path, typer.Option(help="The clip's file; several takes get a number each.")] = Path("clip.mp4"),
+) -> None:
+    """Animate a photo from here, through the same queue and generator as in Discord."""
+    order = Order(photo, motion, avoid, model, seconds, size, camera, strength, takes, seed, lane, out)
+    _run(animate_photo(Settings.load(), order, console))
+
+
+@app.command(name="bot")
+def run_bot() -> NoReturn:
+    """Run the bot: what talks to members in Discord."""
+    _become("bot")
+
+
+@app.command(name="generator")
+def run_generator() -> NoReturn:
+    """Run a generator: what renders. Start as many as you have GPUs."""
+    _become("generator")
+
+
+@app.command(name="sandbox")
+def run_sandbox(
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8765,
+) -> NoReturn:
+    """Run the local stand-in for Discord, with its page."""
+    _become("sandbox", "--port", str(port), "--data", str(Settings.load().home / "sandbox"))
+
+
+@app.command()
+def db() -> None:
+    """Keep the built-in Postgres up and print its address, for a bot and generators on this machine."""
+
+    async def keep() -> None:
+        settings = Settings.load()
+        if settings.database_url:
+            raise SetupError("DATABASE_URL names a database already; unset it to run the built-in one.")
+        async with database(None, settings.home / "postgres") as dsn:
+            console.print(f"DATABASE_URL={dsn}", highlight=False, soft_wrap=True)
+            await _until_stopped()
+
+    _run(keep())
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database to the form that this version expects."""
+
+    async def apply() -> None:
+        settings = Settings.load()
+        async with database(settings.database_url, settings.home / "postgres") as dsn:
+            conn = await connect(dsn, Session("zoetrope migrate"))
+            try:
+                for migration in await apply_migrations(conn):
+                    console.print(f"applied {migration.name}", highlight=False)
+            finally:
+                await conn.close()
+        console.print("The database is up to date.")
+
+    _run(apply())
+
+
+@app.command()
+def doctor() -> None:
+    """Check database, blobs, ffmpeg, token, permissions and model files, and say what to do about each."""
+
+    async def check() -> bool:
+        table = Table("", "check", "found", "what to do", box=None, pad_edge=False)
+        ill = False
+        async for finding in examine(Settings.load()):
+            ill |= bool(finding.fix)
+            table.add_row("[red]✗" if finding.fix else "[green]✓", finding.check, finding.found, finding.fix)
+        console.print(table)
+        return ill
+
+    if _run(check()):
+        raise typer.Exit(1)
+
+
+def _run(work: Coroutine[None, None, _T]) -> _T:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    return asyncio.run(work)
+
+
+async def _until_stopped() -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+
+
+def _become(module: str, *arguments: str) -> NoReturn:
+    """Replace this process by another of ours: signals then reach it, and nothing stands in between."""
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])  # noqa: S606 - our own modules

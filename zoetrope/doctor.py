@@ -1,0 +1,155 @@
+"""Checks of a host's set-up, each with what was found and, where something is wrong, the one thing to do."""
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import discord
+import numpy as np
+
+from clips.blobs import BlobStore
+from clips.catalog import Catalog, EngineKind, Model
+from clips.embedded import database
+from clips.errors import SetupError, ZoetropeError
+from clips.invariants import violations
+from clips.migrate import pending
+from clips.postgres import Session, connect
+from clips.settings import Settings
+from clips.video import Encoder
+from courier.endpoint import point_at
+
+NEEDED = discord.Permissions(view_channel=True, send_messages=True, attach_files=True, send_messages_in_threads=True)
+"""What the bot must be allowed in a server."""
+_LEAST_DISK = 2 * 1024**3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check's outcome. `fix` is empty exactly where all is well."""
+
+    check: str
+    found: str
+    fix: str = ""
+
+
+async def examine(settings: Settings) -> AsyncIterator[Finding]:
+    """Every check in turn. Nothing stops the ones after it, and nothing is changed but a probe blob put and removed."""
+    checks: tuple[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]], ...] = (
+        ("database", _database),
+        ("blobs", _blobs),
+        ("disk", _disk),
+        ("ffmpeg", _ffmpeg),
+        ("discord", _discord),
+        ("models", _models),
+    )
+    for name, check in checks:
+        try:
+            for finding in await check(settings):
+                yield finding
+        except SetupError as error:
+            yield Finding(name, "does not work", str(error))
+        except (ZoetropeError, OSError) as error:
+            yield Finding(name, "does not work", f"Mend this first: {error}")
+
+
+async def _database(settings: Settings) -> list[Finding]:
+    async with database(settings.database_url, settings.home / "postgres") as dsn:
+        conn = await connect(dsn, Session("zoetrope doctor"))
+        try:
+            version = ".".join(str(part) for part in conn.get_server_version()[:2])
+            if missing := await pending(conn):
+                return [
+                    Finding(
+                        "database", f"PostgreSQL {version}, {len(missing)} migrations behind", "Run `zoetrope migrate`."
+                    )
+                ]
+            broken = await violations(conn)
+        finally:
+            await conn.close()
+    found = Finding("database", f"PostgreSQL {version}, up to date, promises kept")
+    return (
+        [found]
+        if not broken
+        else [
+            Finding("database", f"breaks a promise: {one.promise}", f"Report this with the row {one.row}.")
+            for one in broken
+        ]
+    )
+
+
+async def _blobs(settings: Settings) -> list[Finding]:
+    store = BlobStore.from_url(settings.blobs_url)
+    await store.probe()
+    return [Finding("blobs", f"{settings.blobs_url}: written, read and removed")]
+
+
+async def _disk(settings: Settings) -> list[Finding]:
+    folder = next(parent for parent in (settings.home.absolute(), *settings.home.absolute().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    fix = "" if free > _LEAST_DISK else f"Free some space on the disk of {folder}, or move ZOETROPE_HOME."
+    return [Finding("disk", f"{free / 1024**3:.1f} GiB free", fix)]
+
+
+async def _ffmpeg(_: Settings) -> list[Finding]:
+    with tempfile.TemporaryDirectory() as folder, Encoder(Path(folder) / "probe.mp4", 64, 64, 24) as encoder:
+        encoder.write(np.zeros((24, 64, 64, 3), np.uint8))
+        made = encoder.finish()
+    return [Finding("ffmpeg", f"encoded {made.frames} frames of H.264")]
+
+
+async def _discord(settings: Settings) -> list[Finding]:
+    if settings.discord_token is None:
+        fix = "For a bot, set DISCORD_TOKEN to the token of your application (README, “Connect Discord”)."
+        return [Finding("discord", "no token: this machine can render, not talk to Discord", fix)]
+    point_at(settings.discord_url)
+    client = discord.Client(intents=discord.Intents.none())
+    try:
+        await client.login(settings.discord_token.get_secret_value())
+        guilds = await client.http.get_guilds(200)
+    except discord.LoginFailure:
+        fix = "Reset the token on your application's Bot page and set DISCORD_TOKEN."
+        return [Finding("discord", "the token is refused", fix)]
+    except (discord.DiscordException, OSError) as error:
+        return [Finding("discord", "does not answer", f"Check the network and Discord's status: {error}")]
+    finally:
+        await client.close()
+    name = client.user.name if client.user else "?"
+    if not guilds:
+        return [Finding("discord", f"logged in as {name}, in no server", "Invite it with the link in the README.")]
+    return [_allowed(guild["name"], discord.Permissions(int(guild.get("permissions", 0)))) for guild in guilds]
+
+
+def _allowed(guild: str, has: discord.Permissions) -> Finding:
+    missing = [name.replace("_", " ") for name, wanted in NEEDED if wanted and not getattr(has, name)]
+    if has.administrator or not missing:
+        return Finding("discord", f"{guild}: may see, write and attach")
+    return Finding("discord", f"{guild}: lacks {', '.join(missing)}", "Grant it in Server Settings → Roles.")
+
+
+async def _models(settings: Settings) -> list[Finding]:
+    catalog = Catalog.load(settings.catalog)
+    return [_model(name, catalog.get(name)) for name in settings.model_names]
+
+
+def _model(name: str, model: Model | None) -> Finding:
+    if model is None:
+        return Finding(name, "is not in the catalogue", "Correct ZOETROPE_MODELS, or add it to ZOETROPE_CATALOG.")
+    if model.engine is not EngineKind.DIFFUSERS:
+        return Finding(name, "needs no files")
+    if find_spec("torch") is None or find_spec("diffusers") is None:
+        return Finding(name, "needs torch and diffusers", "Run `pip install 'zoetrope[generator]'`.")
+    repo = model.repo or ""
+    if Path(repo).is_dir() or _cached(repo, model.revision):
+        return Finding(name, f"files of {repo} are here")
+    return Finding(
+        name, "its files are not here yet", f"Run `hf download {repo}`, or let the first render download them."
+    )
+
+
+def _cached(repo: str, revision: str | None) -> bool:
+    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - comes with the generator's install only
+
+    return isinstance(try_to_load_from_cache(repo, "model_index.json", revision=revision), str)
