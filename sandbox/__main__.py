@@ -36,7 +36,9 @@ async def _serve(options: argparse.Namespace) -> None:
         loop.add_signal_handler(number, stopped.set)
     parent = os.getppid()
     times = Times(token=options.token_seconds)
-    async with running(options.data, port=options.port, record_to=options.record, times=times) as sandbox:
+    async with running(
+        options.data, port=options.port, record_to=options.record, times=times, keep_exchanges=False
+    ) as sandbox:
         sys.stdout.write(f"sandbox: {sandbox.address}/\n")
         sys.stdout.flush()
         while not stopped.is_set():

@@ -1,5 +1,6 @@
 """What a member fills into a command: checked against its options, with the people and files that it names."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from sandbox import wire
@@ -76,8 +77,12 @@ def read_answers(described: object, given: list[Fields], resolver: Resolver, *, 
         if kind in {OptionType.SUBCOMMAND, OptionType.GROUP}:
             below = read_answers(option.get("options"), each.objects("options", most=25), resolver, complete=complete)
             read.append({"name": name, "type": int(kind), "options": below})
-        else:
+        elif complete:
             read.append(_answer(option, kind, each, resolver))
+        else:
+            # What is half filled in does not keep suggestions from coming.
+            with suppress(SentenceError):
+                read.append(_answer(option, kind, each, resolver))
     subcommands = [one for one in known.values() if one["type"] in {OptionType.SUBCOMMAND, OptionType.GROUP}]
     if subcommands and len(read) != 1:
         raise SentenceError("Choose one of this command's subcommands.")
@@ -151,7 +156,7 @@ def _number(option: Json, kind: OptionType, name: str, value: object) -> float:
     if isinstance(most, int | float) and value > most:
         raise SentenceError(f"The option “{name}” is at most {most}.")
     _check_choice(option, name, value)
-    return value
+    return int(value) if kind is OptionType.INTEGER else value
 
 
 def _check_choice(option: Json, name: str, value: object) -> None:

@@ -73,11 +73,11 @@ class Controls:
         if guild is None:
             raise SentenceError("There is no such server.", 404)
         fields = await read_fields(request)
-        limit = fields.integer("attachment_limit", least=1)
+        limit = fields.integer("attachment_limit", least=1) or guild.attachment_limit
+        of_members = fields.integer("members_limit") if fields.has("members_limit") else guild.members_limit
         fields.problems.check()
-        if limit is not None:
-            guild = self._world.store.guilds.put(replace(guild, attachment_limit=limit))
-            self._world.events.publish(GuildUpdated(guild))
+        changed = replace(guild, attachment_limit=limit, members_limit=of_members or 0)
+        self._world.events.publish(GuildUpdated(self._world.store.guilds.put(changed)))
         return web.Response(status=204)
 
     async def channel(self, request: web.Request) -> web.Response:

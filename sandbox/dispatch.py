@@ -79,6 +79,8 @@ def _of_message(world: World, name: str, one: Message) -> list[Dispatch]:
         return []
     author = world.member(one.guild_id, one.author_id)
     body = message(world, one, for_bot=True) | {"guild_id": str(one.guild_id)}
+    if name == "MESSAGE_CREATE" and one.nonce is not None:
+        body["nonce"] = one.nonce
     if author is not None:
         body["member"] = wire.member_alone(author)
     return [Dispatch(name, body, one.guild_id, GUILD_MESSAGES)]

@@ -153,9 +153,8 @@ def follow_up(world: World, interaction: Interaction, draft: Draft, channel: Cha
         filled = replace(draft, flags=draft.flags & ~MessageFlag.EPHEMERAL | original.flags)
         return edit(world, original, filled, channel)
     reference = interaction.original
-    return post(
-        world, draft, channel, world.bot.id, type=MessageType.REPLY, reference=reference, interaction=interaction
-    )
+    kind = MessageType.DEFAULT if reference is None else MessageType.REPLY
+    return post(world, draft, channel, world.bot.id, type=kind, reference=reference, interaction=interaction)
 
 
 def _answer(world: World, draft: Draft, channel: Channel, interaction: Interaction) -> Message:

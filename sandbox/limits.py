@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from sandbox.records import Json
 
+MOST_BUCKETS = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -59,6 +61,8 @@ class Limits:
         now, rates = self.clock(), self.rates
         if counts_everywhere and not self._everything.take(now, rates.everything, rates.everything_seconds):
             return _refused(self._everything.ends - now, everywhere=True, headers={})
+        if len(self._buckets) > MOST_BUCKETS:
+            self._buckets = {name: one for name, one in self._buckets.items() if one.ends > now}
         window = self._buckets.setdefault(f"{route} {major}", _Window())
         allowed = window.take(now, rates.bucket, rates.bucket_seconds)
         after = max(0.0, window.ends - now)

@@ -19,15 +19,17 @@ class Exchange:
 
 @dataclass(slots=True)
 class Record:
-    """Everything so far, in memory, and appended to a file where one is given."""
+    """Everything so far, in memory unless `keep` is off, and appended to a file where one is given."""
 
     path: Path | None = None
+    keep: bool = True
     exchanges: list[Exchange] = field(default_factory=list[Exchange])
     calls: Counter[str] = field(default_factory=Counter[str])
     unknown: Counter[str] = field(default_factory=Counter[str])
 
     def add(self, exchange: Exchange) -> None:
-        self.exchanges.append(exchange)
+        if self.keep:
+            self.exchanges.append(exchange)
         if self.path is not None:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(exchange)) + "\n")

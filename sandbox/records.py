@@ -78,12 +78,18 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Guild:
-    """A server. `attachment_limit` is in bytes, for each file."""
+    """A server. `attachment_limit` is in bytes, for each file; a member's own, with Nitro, may be larger."""
 
     id: int
     name: str
     owner_id: int
     attachment_limit: int = 10 * MIB
+    members_limit: int = 0
+
+    @property
+    def interaction_limit(self) -> int:
+        """What an interaction's answers may carry: the larger of the server's and the member's limit."""
+        return max(self.attachment_limit, self.members_limit)
 
 
 @dataclass(frozen=True, slots=True)

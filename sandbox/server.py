@@ -52,14 +52,17 @@ async def running(
     times: Times | None = None,
     rates: Rates | None = None,
     shards: int = 1,
+    keep_exchanges: bool = True,
 ) -> AsyncGenerator[Sandbox]:
     """Serves the world of a data folder on loopback until the block ends; port 0 takes a free one.
+
+    `record_to` is a file that REST exchanges are appended to; `keep_exchanges` keeps them in memory too.
 
     Raises `PortTakenError`, `sandbox.store.FolderTakenError`, and OSError where the folder cannot be written.
     """
     world = World(Store(folder), times)
     try:
-        record = Record(record_to)
+        record = Record(record_to, keep=keep_exchanges)
         gateway, troubles, members = Gateway(world), Faults(), Members(world)
         controls = Controls(world, gateway, troubles, record)
         limits = Limits(rates or Rates(), world.clock)

@@ -29,7 +29,8 @@ def message(world: World, one: Message, *, for_bot: bool, depth: int = 1) -> Jso
     """A message with fresh attachment addresses, and for a reply what it replies to.
 
     For the bot, other people's words and files are blank unless they mention it: the message-content intent is
-    privileged, and this application does not have it. `depth` 0 leaves the replied-to message out.
+    privileged, and this application does not have it. `depth` 0 leaves the replied-to message out. The nonce is not
+    here: it is told once, to whoever hears of the sending.
     """
     bare = for_bot and world.bot.id not in {one.author_id, *one.mentions}
     return _message(world, one, bare=bare, for_bot=for_bot, depth=depth)
@@ -60,8 +61,6 @@ def _message(world: World, one: Message, *, bare: bool, for_bot: bool, depth: in
         "pinned": False,
         "tts": False,
     }
-    if one.nonce is not None:
-        shown["nonce"] = one.nonce
     if one.interaction_id is not None:
         shown |= {"application_id": str(world.app.id), "webhook_id": str(world.app.id)}
         interaction = world.store.interactions.get(one.interaction_id)
@@ -154,7 +153,7 @@ def interaction(world: World, one: Interaction) -> Json:
         "entitlements": [],
         "authorizing_integration_owners": {"0": str(home.id)},
         "context": 0,
-        "attachment_size_limit": home.attachment_limit,
+        "attachment_size_limit": home.interaction_limit,
     }
     source = None if one.message_id is None else world.store.messages.get(one.message_id)
     if source is not None and one.type in {InteractionType.COMPONENT, InteractionType.MODAL}:

@@ -40,7 +40,7 @@ class Interactions:
         interaction = world.store.interactions.get(number(request, "interaction_id"))
         if interaction is None:
             raise refusals.unknown_interaction()
-        limit = world.guild(interaction.guild_id).attachment_limit
+        limit = world.guild(interaction.guild_id).interaction_limit
         with await read_form(request, world.store.files, limit) as form:
             token = request.match_info["interaction_token"]
             interaction, answer = respond(world, interaction.id, token, form)
@@ -51,7 +51,7 @@ class Interactions:
     async def follow_up(self, request: web.Request) -> web.Response:
         world = self._world
         interaction, channel = self._open(request)
-        limit = world.guild(interaction.guild_id).attachment_limit
+        limit = world.guild(interaction.guild_id).interaction_limit
         with await read_form(request, world.store.files, limit) as form:
             draft = read_draft(Fields(form.payload), form.files, flags_allowed=ANSWERABLE)
             interaction, channel = self._open(request)
@@ -66,7 +66,7 @@ class Interactions:
         world = self._world
         interaction, channel = self._open(request)
         self._message(request, interaction)
-        limit = world.guild(interaction.guild_id).attachment_limit
+        limit = world.guild(interaction.guild_id).interaction_limit
         with await read_form(request, world.store.files, limit) as form:
             # Read again: while the files came in, the message may have changed or gone.
             found = self._message(request, interaction)

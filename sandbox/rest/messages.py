@@ -12,7 +12,7 @@ from sandbox.fields import Fields
 from sandbox.forms import read_form
 from sandbox.permissions import Permission
 from sandbox.posting import delete, earlier_with_nonce, edit, files_of, post
-from sandbox.records import Channel, Message, MessageType
+from sandbox.records import Channel, Json, Message, MessageType
 from sandbox.replies import reply
 from sandbox.rest.places import number, visible_channel
 from sandbox.wire_messages import message
@@ -61,11 +61,11 @@ class Messages:
             if draft.enforce_nonce and draft.nonce is not None:
                 earlier = earlier_with_nonce(world, channel, world.bot.id, draft.nonce)
             if earlier is not None:
-                return reply(message(world, earlier, for_bot=True))
+                return reply(_sent(world, earlier))
             reference = self._replied_to(channel, draft)
             kind = MessageType.DEFAULT if reference is None else MessageType.REPLY
             made = post(world, draft, channel, world.bot.id, type=kind, reference=reference)
-        return reply(message(world, made, for_bot=True))
+        return reply(_sent(world, made))
 
     async def get(self, request: web.Request) -> web.Response:
         channel = visible_channel(self._world, request)
@@ -151,6 +151,12 @@ class Messages:
             fields.wrong("message_reference", "REPLIES_UNKNOWN_MESSAGE", "Unknown message")
             fields.problems.check()
         return None
+
+
+def _sent(world: World, made: Message) -> Json:
+    """A message as its sender gets it, with the nonce that it was sent with."""
+    shown = message(world, made, for_bot=True)
+    return shown if made.nonce is None else shown | {"nonce": made.nonce}
 
 
 def _shown(messages: Iterator[Message]) -> Iterator[Message]:

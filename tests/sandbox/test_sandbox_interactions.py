@@ -16,7 +16,8 @@ from sandbox.world import Times
 Json = dict[str, Any]
 COMMANDS: list[Json] = [
     {"name": "go", "description": "Goes.", "options": [
-        {"name": "model", "description": "Which.", "type": 3, "autocomplete": True}]},
+        {"name": "model", "description": "Which.", "type": 3, "autocomplete": True},
+        {"name": "takes", "description": "How many.", "type": 4}]},
     {"name": "Animate", "type": 3},
     {"name": "Look", "type": 2},
 ]  # fmt: skip
@@ -186,6 +187,18 @@ async def test_limits_of_an_answer(app: Application, juno: Person, lobby: str, c
     assert report["resource"]["message"]["attachments"][0]["size"] == 10
 
 
+async def test_a_member_may_have_a_larger_limit_than_the_server(
+    app: Application, juno: Person, lobby: str, control: Controls
+):
+    await control(f"/guilds/{seed.LANTERN_HOUSE.id}", {"attachment_limit": 10, "members_limit": 20})
+    await juno.use(lobby, "go")
+    heard = await app.heard()
+    assert heard["attachment_size_limit"] == 20
+    file = ("a.mp4", b"x" * 20)
+    assert (await app.answer(heard, 4, multipart({"type": 4, "data": {}}, file)))[0] == 200
+    assert (await app.rest("POST", f"/channels/{lobby}/messages", multipart({}, file)))[0] == 413
+
+
 async def test_buttons_update_or_answer(app: Application, juno: Person, theo: Person, lobby: str):
     components = [{"type": 1, "components": [
         {"type": 2, "style": 1, "label": "Go", "custom_id": "go"},
@@ -291,9 +304,10 @@ async def test_a_message_command_brings_the_whole_message(app: Application, juno
 async def test_suggestions_come_while_typing(app: Application, juno: Person, lobby: str):
     body = {"channel_id": lobby, "command_id": await juno.command_id(lobby, "go")}
     typed = option("model", 3, "wa") | {"focused": True}
-    asked = asyncio.create_task(juno.ask("POST", "/autocomplete", json=body | {"options": [typed]}))
+    half = option("takes", 4, "2 or")
+    asked = asyncio.create_task(juno.ask("POST", "/autocomplete", json=body | {"options": [half, typed]}))
     heard = await app.heard()
-    assert (heard["type"], heard["data"]["options"][0]) == (4, typed)
+    assert (heard["type"], heard["data"]["options"]) == (4, [typed])
     assert (await app.answer(heard, 4, {"content": "x"}))[1]["code"] == 50035
     many = [{"name": str(n), "value": str(n)} for n in range(26)]
     assert (await app.answer(heard, 8, {"choices": many}))[1]["code"] == 50035

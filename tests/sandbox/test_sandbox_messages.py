@@ -168,7 +168,8 @@ async def test_a_nonce_sends_once(rest: Rest, juno: Person, lobby: str):
     answers = await asyncio.gather(*(rest("POST", messages(lobby), body) for _ in range(4)))
     assert len({sent["id"] for _, sent in answers}) == 1
     _, again = await rest("POST", messages(lobby), body | {"content": "other words"})
-    assert again["content"] == "clip"
+    assert (again["content"], again["nonce"]) == ("clip", "delivery-1")
+    assert "nonce" not in (await rest("GET", messages(lobby, again["id"])))[1]
     await rest("POST", messages(lobby), body | {"enforce_nonce": False})
     await rest("POST", messages(lobby), body | {"nonce": "delivery-2"})
     other = await juno.channel("photos")

@@ -71,6 +71,11 @@ async def test_the_world_of_a_member(mara: Person, juno: Person, theo: Person):
     assert len((await juno.world())["guilds"]) == 2
 
 
+async def test_a_page_that_knows_nobody_yet_gets_the_first_member(session: aiohttp.ClientSession, mara: Person):
+    async with session.get("/member/world") as response:
+        assert (await response.json())["me"]["id"] == mara.id
+
+
 async def test_members_write_and_delete_what_is_theirs(mara: Person, juno: Person, theo: Person, lobby: str):
     asked = await juno.write(lobby, "hello")
     answered = await theo.write(lobby, "hi", reply_to=asked["id"])

@@ -164,3 +164,32 @@ async def test_the_servers_own_page_may_post(session: aiohttp.ClientSession, jun
         assert response.status == 200
     async with session.get("/") as response:
         assert response.headers["Cache-Control"] == "no-cache"
+
+
+async def test_what_was_answered_before_a_kill_is_there_after_it(tmp_path: Path):
+    answered = list[str]()
+    async with started(tmp_path) as (process, address):
+        async with aiohttp.ClientSession(address) as session:
+            rest = Rest(session)
+            lobby = await Person(session, seed.JUNO.id).channel("lobby")
+
+            async def send_on() -> None:
+                with contextlib.suppress(aiohttp.ClientError):
+                    while True:
+                        status, sent = await rest("POST", f"/channels/{lobby}/messages", multipart({}, ("a", b"x")))
+                        answered.extend([sent["id"]] if status == 200 else [])
+
+            senders = [asyncio.create_task(send_on()) for _ in range(4)]
+            while len(answered) < 20:  # noqa: ASYNC110 - the kill comes in the middle of many
+                await asyncio.sleep(0.01)
+            process.kill()
+            await asyncio.gather(*senders)
+        await process.wait()
+    async with started(tmp_path) as (_, address), aiohttp.ClientSession(address) as session:
+        juno = Person(session, seed.JUNO.id)
+        newest = await juno.ask("GET", f"/channels/{lobby}/messages", params={"limit": "100"})
+        kept = {one["id"]: one for one in newest}
+        assert not {*answered[-50:]} - {*kept}
+        for one in answered[-3:]:
+            async with session.get(kept[one]["attachments"][0]["url"]) as response:
+                assert await response.read() == b"x"
