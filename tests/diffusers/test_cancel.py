@@ -10,6 +10,7 @@ from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
 from engine_harness import PLAN, Collected, Told, job_of, pipe_of
 
 from clips.catalog import Model
+from clips.domain import ClipSpec
 from clips.errors import CancelledError
 from generator.engines.diffusers.engine import DiffusersEngine
 
@@ -29,11 +30,12 @@ Report = tuple[str, int, int]
 async def test_a_cancelled_render_ends_at_once_and_the_next_is_as_fresh(
     engine: DiffusersEngine, photo: Path, cancel_at: Callable[[Report], bool], last: Report
 ) -> None:
+    spec = ClipSpec(model="tiny", motion=f"what only this cancel after {last} asks for")
     fresh, cut, after = Collected(), Collected(), Collected()
     await engine.render(job_of(photo, 7), fresh, Told())
     told = Told(cancel_at=cancel_at)
     with pytest.raises(CancelledError, match="the member cancelled"):
-        await engine.render(job_of(photo, 3), cut, told)
+        await engine.render(job_of(photo, 3, spec=spec), cut, told)
     assert told.reports[-1] == last, "nothing went on"
     assert sum(map(len, cut.chunks.get(0, []))) == (last[1] if last[0] == "decode" else 0)
     await engine.render(job_of(photo, 7), after, Told())

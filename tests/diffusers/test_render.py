@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
-from engine_harness import PLAN, Collected, Told, job_of
+from engine_harness import PLAN, Collected, Told, job_of, pipe_of
 from PIL import Image
 
 from clips.catalog import Model
@@ -122,13 +122,37 @@ async def test_a_take_is_the_same_in_a_fresh_process(engine: DiffusersEngine, mo
 
 async def test_progress_tells_encode_steps_and_decode_over_all_takes(engine: DiffusersEngine, photo: Path) -> None:
     told = Told()
-    await engine.render(job_of(photo, 5, 7), Collected(), told)
-    assert told.phases == ["encode", "step", "decode", "step", "decode"], "the second take encodes nothing anew"
+    plan = Plan(width=64, height=64, frames=PLAN.frames, fps=24, credits=1)
+    spec = ClipSpec(model="tiny", motion="what no other test asks for")
+    await engine.render(job_of(photo, 5, 7, plan=plan, spec=spec), Collected(), told)
+    assert told.phases == ["encode", "step", "decode", "step", "decode"]
     assert [report for report in told.reports if report[0] == "encode"] == [("encode", n, 2) for n in range(3)]
     steps = [done for phase, done, total in told.reports if phase == "step" and total == 6]
     assert steps == [0, 1, 2, 3, 3, 4, 5, 6]
     decoded = [done for phase, done, total in told.reports if phase == "decode" and total == 2 * PLAN.frames]
     assert decoded == sorted(decoded) and decoded[0] == 0 and decoded[-1] == 2 * PLAN.frames
+
+
+async def test_text_and_photo_are_encoded_once_for_all_takes_of_a_request(model: Model, photo: Path) -> None:
+    engine = await DiffusersEngine.load(model, "cpu", Told())
+    pipe, calls = pipe_of(engine), list[str]()
+    hooks = [
+        pipe.text_encoder.register_forward_hook(lambda *_: calls.append("text")),
+        pipe.vae.encoder.register_forward_hook(lambda *_: calls.append("photo")),
+    ]
+    separate = [Collected(), Collected()]
+    for seed, sink in enumerate(separate):  # a claim each, as the worker does it
+        await engine.render(job_of(photo, seed), sink, Told())
+    assert calls == ["text", "text", "photo"], "the prompt, what to avoid, and the photo"
+    await engine.render(job_of(photo, 0, spec=ClipSpec(model="tiny", motion="rain", avoid="blur")), Collected(), Told())
+    assert calls[3:] == ["text", "text"], "other words over the same photo"
+    together = Collected()
+    await engine.render(job_of(photo, 0, 1), together, Told())
+    for hook in hooks:
+        hook.remove()
+    await engine.close()
+    for take in (0, 1):
+        assert np.array_equal(together.clip(take), separate[take].clip())
 
 
 async def test_a_variation_starts_at_its_parent_and_moves_away(engine: DiffusersEngine, photo: Path) -> None:

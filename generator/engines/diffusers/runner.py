@@ -22,7 +22,7 @@ from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.family import Family, Scene
 from generator.engines.diffusers.loading import Placement, choose_device, load_pipeline
 from generator.engines.diffusers.noise import noise_of
-from generator.engines.diffusers.steering import StepBar, encoding_once, replaced
+from generator.engines.diffusers.steering import Encodes, StepBar, replaced
 from generator.engines.diffusers.wan import Wan
 from generator.engines.diffusers.weights import Advance, find
 
@@ -40,6 +40,7 @@ class Runner:
         self._family = family
         self._pipe = pipe
         self._device = device
+        self._encodes = Encodes(family.encoders())
         self._lean = False
         self.placement = placement
 
@@ -83,6 +84,7 @@ class Runner:
 
     def close(self) -> None:
         """Give the memory back. Nothing can be rendered after it."""
+        self._encodes.forget()
         self._pipe.remove_all_hooks()
         self._pipe.to("meta")
         self._free_memory()
@@ -104,7 +106,7 @@ class Runner:
         shape = self._family.noise_shape(job.plan, job.inputs)
         scene = self._scene(job)
         with ExitStack() as stack:
-            stack.enter_context(encoding_once(self._family.encoders(), context))
+            stack.enter_context(self._encodes.reused(context))
             beat = self._pipe.vae.decoder.register_forward_pre_hook(lambda *_: delivery.beat())
             stack.callback(beat.remove)
             for position, take in enumerate(job.takes):
@@ -129,6 +131,7 @@ class Runner:
 
     def _go_lean(self) -> None:
         """What did not fit once will not fit the next time either: this holds until the model is loaded anew."""
+        self._encodes.forget()  # tiles encode to slightly other numbers
         self._free_memory()
         self._family.tile()
         if self._device.type == "cuda" and self.placement is Placement.WHOLE:

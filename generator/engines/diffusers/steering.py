@@ -46,41 +46,46 @@ class StepBar:
         self._context.raise_if_cancelled()
 
 
-@contextmanager
-def encoding_once(encoders: tuple[tuple[object, str], ...], context: Context) -> Generator[None]:
-    """Within it each encoder computes once what it is asked for; every take after the first gets that again."""
-    done = 0
+class Encodes:
+    """The last encodes of a pipeline: the takes of a request, in one job or several, encode its text and photo once.
 
-    def told() -> None:
-        nonlocal done
-        done += 1
-        context.report("encode", done, len(encoders))
+    The results are the very tensors of the first time, so that a take does not depend on which of them it came from.
+    """
 
-    context.report("encode", 0, len(encoders))
-    with ExitStack() as stack:
-        for owner, name in encoders:
-            stack.enter_context(replaced(owner, name, _Once(getattr(owner, name), context, told)))
-        yield
+    def __init__(self, encoders: tuple[tuple[object, str], ...]) -> None:
+        """`encoders` are functions by (owner, name); each is remembered with its last arguments."""
+        self._encoders = encoders
+        self._known: dict[str, tuple[object, object]] = {}
 
+    def forget(self) -> None:
+        """What is computed next may differ."""
+        self._known.clear()
 
-class _Once:
-    """A function that remembers its last arguments and what came of them."""
+    @contextmanager
+    def reused(self, context: Context) -> Generator[None]:
+        """Within it the encoders give what is known, and tell what they compute."""
+        context.report("encode", 0, len(self._encoders))
+        with ExitStack() as stack:
+            for done, (owner, name) in enumerate(self._encoders, start=1):
+                encoder = self._reusing(name, getattr(owner, name), context, done)
+                stack.enter_context(replaced(owner, name, encoder))
+            yield
 
-    def __init__(self, function: Callable[..., object], context: Context, told: Callable[[], None]) -> None:
-        self._function = function
-        self._context = context
-        self._told = told
-        self._known: tuple[object, object] | None = None
+    def _reusing(
+        self, name: str, function: Callable[..., object], context: Context, done: int
+    ) -> Callable[..., object]:
+        def encode(*args: object, **kwargs: object) -> object:
+            known = self._known.get(name)
+            if known is not None and _same(known[0], (args, kwargs)):
+                return known[1]
+            context.raise_if_cancelled()
+            made = function(*args, **kwargs)
+            self._known[name] = (args, kwargs), made
+            context.report("encode", done, len(self._encoders))
+            context.raise_if_cancelled()
+            return made
 
-    def __call__(self, *args: object, **kwargs: object) -> object:
-        if self._known is not None and _same(self._known[0], (args, kwargs)):
-            return self._known[1]
-        self._context.raise_if_cancelled()
-        made = self._function(*args, **kwargs)
-        self._known = (args, kwargs), made
-        self._told()
-        self._context.raise_if_cancelled()
-        return made
+        return encode
 
 
 def _same(one: object, other: object) -> bool:
