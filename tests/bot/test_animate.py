@@ -1,9 +1,14 @@
-"""`/animate` from the option to the request: what is accepted, what is refused and in which words."""
+"""`/animate` from its options to the request: what is accepted, what is refused, and in which words."""
 
-from people import Person
+import asyncio
+from datetime import timedelta
 
-from clips.domain import Camera, Lane, RequestStatus, Size, Strength
-from tests.bot.stage import Stage, labels
+from hostile import ODD_BUT_FINE, REFUSED
+from people import Person, option
+
+from clips.domain import Camera, Lane, Size, Strength
+from sandbox import seed
+from tests.bot.stage import ATTACHMENT, INTEGER, STRING, Stage, jpeg, labels
 
 
 async def test_a_photo_alone_is_enough(stage: Stage, juno: Person, lobby: str):
@@ -16,3 +21,196 @@ async def test_a_photo_alone_is_enough(stage: Stage, juno: Person, lobby: str):
     assert whole.request.takes == 3 and whole.request.user_id == int(juno.id)
     card = await stage.shown(juno, lobby, lambda message: "Cancel" in labels(message))
     assert "sketch, not a generated video" in card["content"]
+
+
+async def test_every_option_arrives(stage: Stage, juno: Person, lobby: str):
+    answer = await stage.animate(
+        juno,
+        lobby,
+        motion="zoom in slowly",
+        model="Sketch",
+        platform="sketch",
+        length=3,
+        takes=2,
+        size="720p",
+        camera="pan left",
+        strength="high",
+        seed=4294967295,
+        lane="relaxed",
+        spoiler=True,
+    )
+    assert "2 takes" in answer["content"] and "It is free in the relaxed lane" in answer["content"]
+    request = (await stage.last()).request
+    assert (request.spec.motion, request.spec.seconds, request.spec.size) == ("zoom in slowly", 3, Size.P720)
+    assert (request.spec.camera, request.spec.strength) == (Camera.PAN_LEFT, Strength.HIGH)
+    assert (request.seed, request.takes, request.lane, request.spoiler) == (4294967295, 2, Lane.RELAXED, True)
+
+
+async def test_a_length_that_the_model_rounds_is_told(stage: Stage, juno: Person, lobby: str):
+    await stage.announce("svd-xt")
+    answer = await stage.animate(juno, lobby, length=2)
+    assert "You asked for 2 s; 3.6 s is the nearest" in answer["content"]
+
+
+async def test_the_best_at_work_is_taken_and_a_sketch_last(stage: Stage, juno: Person, lobby: str):
+    await stage.announce("sketch", "ltx-video", "wan-2.2-ti2v-5b")
+    await stage.animate(juno, lobby)
+    assert (await stage.last()).request.spec.model == "wan-2.2-ti2v-5b"
+    await stage.rule(default_model="ltx-video")
+    await stage.animate(juno, lobby)
+    assert (await stage.last()).request.spec.model == "ltx-video"
+    await stage.animate(juno, lobby, platform="sketch")
+    assert (await stage.last()).request.spec.model == "sketch"
+
+
+async def test_takes_are_reduced_to_what_one_click_may_cost(stage: Stage, juno: Person, lobby: str):
+    await stage.rule(click_limit=5)
+    answer = await stage.animate(juno, lobby)
+    assert "2 takes" in answer["content"] and "limit of 5 credits a click" in answer["content"]
+    refused = await stage.animate(juno, lobby, takes=3)
+    assert "3 takes cost 6 credits, and this server allows 5 for one click. Ask for 2" in refused["content"]
+    await stage.rule(click_limit=1)
+    assert "One take of this costs 2 credits" in (await stage.animate(juno, lobby))["content"]
+    assert len(await stage.request_ids()) == 1
+
+
+async def test_what_a_model_cannot_do_is_refused(stage: Stage, juno: Person, lobby: str):
+    refusals = [
+        (await stage.animate(juno, lobby, **options))["content"]
+        for options in (
+            {"model": "dream-9000"},
+            {"model": "svd-xt"},
+            {"model": "sketch", "platform": "diffusers"},
+            {"avoid": "text"},
+            {"end_photo": jpeg()},
+            {"platform": "diffusers"},
+        )
+    ]
+    assert refusals[0].startswith("There is no model “dream-9000”. There are: sketch,")
+    assert refusals[1] == (
+        "No generator that runs Stable Video Diffusion XT has been seen for 10 minutes. At work now: Sketch."
+    )
+    assert refusals[2] == "Sketch runs on sketch, not on diffusers. Leave one of them out."
+    assert refusals[3] == "Sketch does not take avoid. Leave that out, or pick a model that does."
+    assert refusals[4] == "Sketch does not take end photo. Leave that out, or pick a model that does."
+    assert refusals[5].startswith("No generator has been at work on diffusers for 10 minutes.")
+    assert await stage.request_ids() == []
+
+
+async def test_a_blocked_member_hears_why_and_until_when(stage: Stage, juno: Person, theo: Person, lobby: str):
+    await stage.block(seed.JUNO, "floods the lobby.", hours=2)
+    await stage.block(seed.THEO, "sold clips")
+    bound = (await stage.animate(juno, lobby))["content"]
+    assert bound.startswith(
+        "The staff of this server have stopped your requests: floods the lobby. Please talk to them."
+    )
+    assert "It ends <t:" in bound
+    assert "It ends" not in (await stage.animate(theo, lobby))["content"]
+    assert await stage.request_ids() == []
+
+
+async def test_where_the_bot_may_not_post_nothing_is_begun(stage: Stage, juno: Person):
+    closed = await juno.channel("bot-cannot-post")
+    answer = await stage.animate(juno, closed)
+    assert "I may not post clips in this channel: I lack Send Messages here." in answer["content"]
+    assert await stage.request_ids() == []
+
+
+async def test_credits_that_ran_out_are_explained(stage: Stage, juno: Person, lobby: str):
+    await stage.rule(daily_allowance=5)
+    answer = await stage.animate(juno, lobby)
+    assert "You have 5 credits left today and this takes 6" in answer["content"]
+    assert "2 takes" in (await stage.animate(juno, lobby, takes=2))["content"]
+
+
+async def test_a_member_has_so_many_takes_under_way_and_no_more(stage: Stage, juno: Person, lobby: str):
+    await stage.rule(max_waiting=3)
+    await stage.animate(juno, lobby)
+    answer = await stage.animate(juno, lobby, takes=1)
+    assert "You have 3 takes waiting or rendering, and this server allows 3 at once" in answer["content"]
+
+
+async def test_a_wait_that_is_too_long_is_an_offer_of_fewer_takes(stage: Stage, juno: Person, lobby: str):
+    await stage.announce("ltx-video")
+    await stage.rule(longest_wait=timedelta(seconds=40))
+    answer = await stage.animate(juno, lobby)
+    assert "this server's limit is 1 minutes" in answer["content"] and "Nothing was charged" in answer["content"]
+    assert labels(answer) == ["Make 2 takes"]
+    assert await stage.request_ids() == []
+    accepted = await stage.answer(juno, await stage.press(juno, answer, "Make 2 takes"))
+    assert "2 takes with LTX-Video" in accepted["content"]
+    assert (await stage.last()).request.takes == 2
+
+
+async def test_an_upload_that_has_expired_is_refused(stage: Stage, juno: Person, lobby: str):
+    photo = await juno.upload(jpeg(), "photo.jpg")
+    async with stage.session.post(
+        "/control/faults", json={"method": "GET", "route": "/cdn/", "status": 404, "times": 9}
+    ):
+        pass
+    answer = await stage.answer(juno, await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo)))
+    assert answer["content"] == ("The photo is no longer where it was uploaded: its link has expired. Attach it again.")
+
+
+async def test_a_cdn_that_stumbles_is_asked_again(stage: Stage, juno: Person, lobby: str):
+    async with stage.session.post(
+        "/control/faults", json={"method": "GET", "route": "/cdn/", "status": 503, "times": 1}
+    ):
+        pass
+    assert "On its way" in (await stage.animate(juno, lobby))["content"]
+
+
+async def test_every_hostile_file_is_refused_in_its_words(stage: Stage, juno: Person, lobby: str):
+    # Only a test makes an error of the warning that refuses this one earlier.
+    words_of = {name: words for name, (_, words) in REFUSED.items()} | {"small bomb": "100 million pixels"}
+
+    async def refused(name: str) -> None:
+        build, words = REFUSED[name][0], words_of[name]
+        answer = await stage.animate(juno, lobby, build())
+        assert words in answer["content"], (name, answer["content"])
+        assert "On its way" not in answer["content"], name
+
+    await asyncio.gather(*(refused(name) for name in REFUSED))
+    assert await stage.request_ids() == []
+
+
+async def test_odd_photos_come_through(stage: Stage, juno: Person, lobby: str):
+    for name in ("HEIC", "animated GIF", "CMYK JPEG with Adobe marker", "orientation 6"):
+        assert "On its way" in (await stage.animate(juno, lobby, ODD_BUT_FINE[name](), takes=1))["content"], name
+
+
+async def test_models_are_suggested_with_price_and_wait(stage: Stage, juno: Person, lobby: str):
+    await stage.announce("sketch", "wan-2.2-ti2v-5b")
+
+    async def suggested(typed: str, **others: str) -> list[str]:
+        given = [option(name, STRING, value) for name, value in others.items()]
+        body = {
+            "channel_id": lobby,
+            "command_id": await juno.command_id(lobby, "animate"),
+            "options": [*given, option("model", STRING, typed) | {"focused": True}],
+        }
+        return [one["name"] for one in (await juno.ask("POST", "/autocomplete", json=body))["choices"]]
+
+    every = await suggested("")
+    assert len(every) == 2 and every[0].startswith("Sketch · 0.4 credits a second · starts at once")
+    assert [name.split(" · ")[0] for name in await suggested("WAN")] == ["Wan 2.2 TI2V 5B"]
+    assert [name.split(" · ")[0] for name in await suggested("", platform="sketch")] == ["Sketch"]
+    assert await suggested("svd") == []
+
+
+async def test_fifty_members_at_once_are_acknowledged_in_time(stage: Stage, juno: Person, lobby: str):
+    await stage.rule(max_waiting=100)
+    photos = [await juno.upload(jpeg(), "photo.jpg") for _ in range(50)]
+    command = await juno.command_id(lobby, "animate")
+
+    async def use(number: int, photo: str) -> str:
+        # Every tenth is rendered; the others are refused, which spares the machine 45 decodings.
+        model = option("model", STRING, "sketch" if number % 10 == 0 else "svd-xt")
+        given = [option("photo", ATTACHMENT, photo), model, option("takes", INTEGER, 1)]
+        body = {"channel_id": lobby, "command_id": command, "options": given}
+        return (await juno.ask("POST", "/commands", json=body))["interaction_id"]
+
+    made = await asyncio.gather(*(use(number, photo) for number, photo in enumerate(photos)))
+    states = [await juno.outcome(each, until=1) for each in made]
+    assert [state["state"] for state in states] == ["acknowledged"] * 50
+    assert len(await stage.request_ids()) == 5

@@ -1,0 +1,73 @@
+"""From a wish to a model, a clip and a number of takes."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bot.plans import TAKES, choose_model, count_takes, specify
+from clips.catalog import Catalog, EngineKind
+from clips.domain import Lane, Plan
+from clips.errors import MemberError
+from clips.guilds import Rules
+from clips.intakes import Wish
+
+CATALOG = Catalog.load()
+NAMES = [model.name for model in CATALOG]
+RULES = Rules(
+    daily_allowance=900,
+    daily_budget=20000,
+    click_limit=450,
+    max_waiting=24,
+    max_running=2,
+    longest_wait=timedelta(hours=1),
+    default_model=None,
+)
+
+
+@given(st.sets(st.sampled_from(NAMES)), st.sampled_from([None, *NAMES]), st.sampled_from([None, *EngineKind]))
+def test_whatever_is_chosen_is_at_work_and_a_sketch_only_where_there_is_nothing_else(
+    alive: set[str], default: str | None, platform: EngineKind | None
+):
+    wish = Wish(platform=platform)
+    offered = [model for model in CATALOG if model.name in alive and platform in {None, model.engine}]
+    if not offered:
+        with pytest.raises(MemberError):
+            choose_model(wish, CATALOG, alive, default)
+        return
+    chosen = choose_model(wish, CATALOG, alive, default)
+    assert chosen in offered
+    if default in {model.name for model in offered}:
+        assert chosen.name == default
+    elif chosen.engine is EngineKind.SKETCH:
+        assert all(model.engine is EngineKind.SKETCH for model in offered)
+
+
+@given(st.sampled_from(NAMES))
+def test_without_a_length_every_model_gives_one_that_it_can(name: str):
+    model = CATALOG.find(name)
+    spec = specify(Wish(), model)
+    assert model.plan(spec, (640, 480)).seconds == pytest.approx(min(5, model.longest), abs=0.2)
+
+
+@given(
+    st.integers(1, 1000),
+    st.integers(1, 1000),
+    st.sampled_from([None, 1, 2, 3, 4]),
+    st.sampled_from([Lane.FAST, Lane.RELAXED]),
+)
+def test_a_click_never_passes_its_limit_and_keeps_what_was_counted(
+    price: int, limit: int, takes: int | None, lane: Lane
+):
+    plan = Plan(width=64, height=48, frames=24, fps=24, credits=price)
+    wish, rules = Wish(takes=takes, lane=lane), replace(RULES, click_limit=limit)
+    if lane is Lane.FAST and price * (takes or 1) > limit:
+        with pytest.raises(MemberError):
+            count_takes(wish, plan, rules)
+        return
+    counted = count_takes(wish, plan, rules)
+    assert takes is None or counted == takes
+    assert counted >= 1 and (takes is not None or counted <= TAKES)
+    assert lane is Lane.RELAXED or counted * price <= limit
