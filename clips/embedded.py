@@ -30,6 +30,7 @@ import asyncpg
 
 from clips.errors import SetupError
 from clips.installations import find_installation
+from clips.postgres import OUTAGE
 from clips.processes import Account, bound_to_us
 
 log = logging.getLogger(__name__)
@@ -124,8 +125,10 @@ class _Server:
         fresh.mkdir(mode=0o700)
         self._give(fresh)
         initdb = self._spawn("initdb", _INITDB, data=fresh, death=SIGKILL)
-        await _ended(initdb, _START_BOUND)
-        await self._end(initdb, _STOPS[-1:])
+        try:
+            await _ended(initdb, _START_BOUND)
+        finally:
+            await _end(initdb, _STOPS[-1:])
         if initdb.returncode != 0:
             raise self._failure("prepare its data folder")
         fresh.replace(self._data)
@@ -153,7 +156,7 @@ class _Server:
         """A fast shutdown, an immediate one if that takes too long, and the lock let go."""
         try:
             if self._process:
-                await self._end(self._process, _STOPS)
+                await _end(self._process, _STOPS)
         finally:
             if self._short_folder:
                 shutil.rmtree(self._short_folder, ignore_errors=True)
@@ -180,12 +183,6 @@ class _Server:
         finally:
             os.close(opened)
 
-    async def _end(self, process: Popen[bytes], steps: Sequence[tuple[Signals, float]]) -> None:
-        for number, bound in steps:
-            if process.poll() is None:
-                process.send_signal(number)
-                await _ended(process, bound)
-
     def _give(self, folder: Path) -> Path:
         if self._account:
             os.chown(folder, self._account.uid, self._account.gid)
@@ -197,7 +194,8 @@ class _Server:
             lines = written.read().decode(errors="replace")
         if "No space left on device" in lines:
             return _disk_full(self._folder)
-        reasons: list[str] = re.findall(r"(?:FATAL|PANIC|error):\s+(.+)", lines)
+        # "The database system is starting up" is only what our own knocking was told.
+        reasons: list[str] = re.findall(r"(?:FATAL|PANIC|error):\s+(?!the database system is)(.+)", lines)
         reason = reasons[-1] if reasons else f"no answer within {_START_BOUND:.0f} s"
         return SetupError(f"The built-in Postgres could not {deed}: {reason}. Its log is {self._log}.")
 
@@ -279,12 +277,19 @@ def _server_account(data: Path) -> Account | None:
 async def _answers(dsn: str) -> bool:
     try:
         connection = await asyncpg.connect(dsn, timeout=5)
+        await connection.close(timeout=5)
     except PermissionError:
         raise
-    except (OSError, asyncpg.PostgresError, asyncpg.InternalClientError, asyncpg.InterfaceError):
+    except OUTAGE:
         return False
-    await connection.close()
     return True
+
+
+async def _end(process: Popen[bytes], steps: Sequence[tuple[Signals, float]]) -> None:
+    for number, bound in steps:
+        if process.poll() is None:
+            process.send_signal(number)
+            await _ended(process, bound)
 
 
 async def _ended(process: Popen[bytes], bound: float) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 
 from clips.errors import SetupError
-from clips.postgres import Session, connect
+from clips.postgres import OUTAGE, Session, connect
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class Notices:
         while True:
             try:
                 return await self.open()
-            except (SetupError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            except (SetupError, *OUTAGE):
                 await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - spreads rivals, guards nothing
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
@@ -142,5 +142,5 @@ async def _broken(connection: asyncpg.Connection) -> None:
         except TimeoutError:
             try:
                 await connection.execute("SELECT 1", timeout=10)
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            except OUTAGE:
                 return

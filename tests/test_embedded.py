@@ -15,6 +15,7 @@ from time import monotonic
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from clips import installations
 from clips.embedded import database, embedded
@@ -122,6 +123,22 @@ async def value(dsn: str, query: str) -> object:
         await connection.close()
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose server has been made and stopped."""
+    folder = tmp_path_factory.mktemp("prepared")
+    async with embedded(folder):
+        pass
+    return folder
+
+
+@pytest.fixture
+def folder(prepared: Path, tmp_path: Path) -> Path:
+    """A copy of that folder, for tests in which the first start is not the point."""
+    subprocess.run(["cp", "-a", "--reflink=auto", prepared, tmp_path / "postgres"], check=True)
+    return tmp_path / "postgres"
+
+
 async def test_a_second_start_finds_what_the_first_kept(tmp_path: Path):
     async with embedded(tmp_path / "a" / "postgres") as dsn:
         await value(dsn, "CREATE TABLE kept AS SELECT 7 AS number")
@@ -133,11 +150,11 @@ async def test_a_second_start_finds_what_the_first_kept(tmp_path: Path):
         assert await value(dsn, "SHOW fsync") == "on"
 
 
-async def test_others_join_the_owners_server_and_leave_it_running(tmp_path: Path):
-    async with embedded(tmp_path) as first:
-        async with embedded(tmp_path) as second:
+async def test_others_join_the_owners_server_and_leave_it_running(folder: Path):
+    async with embedded(folder) as first:
+        async with embedded(folder) as second:
             assert second == first
-        with owner(tmp_path) as (other, dsn):
+        with owner(folder) as (other, dsn):
             assert dsn == first
             other.communicate("")
         assert await value(first, "SELECT 1") == 1
@@ -153,25 +170,25 @@ async def test_many_may_start_at_once(tmp_path: Path):
     assert await asyncio.gather(*(use() for _ in range(4))) == [1, 1, 1, 1]
 
 
-async def test_the_server_ends_with_a_killed_owner_and_keeps_what_was_committed(tmp_path: Path):
-    with owner(tmp_path) as (process, dsn):
-        pid = postmaster(tmp_path)
+async def test_the_server_ends_with_a_killed_owner_and_keeps_what_was_committed(folder: Path):
+    with owner(folder) as (process, dsn):
+        pid = postmaster(folder)
         connection = await asyncpg.connect(dsn)  # a client must not keep it alive
         await connection.execute("CREATE TABLE kept AS SELECT 7 AS number")
         process.kill()
         process.wait()
         # No pause: the next owner has to wait for the old server's end by itself.
-        async with embedded(tmp_path) as again:
+        async with embedded(folder) as again:
             assert not runs(pid)
             assert await value(again, "SELECT number FROM kept") == 7
         connection.terminate()
-    assert "shut down" in (tmp_path / "server.log").read_text()
+    assert "shut down" in (folder / "server.log").read_text()
 
 
-async def test_a_killed_server_is_started_again(tmp_path: Path):
-    async with embedded(tmp_path) as dsn:
+async def test_a_killed_server_is_started_again(folder: Path):
+    async with embedded(folder) as dsn:
         await value(dsn, "CREATE TABLE kept AS SELECT 7 AS number")
-        os.kill(postmaster(tmp_path), SIGKILL)
+        os.kill(postmaster(folder), SIGKILL)
         await asyncio.sleep(0.1)
         deadline = monotonic() + 20
         while True:
@@ -183,31 +200,31 @@ async def test_a_killed_server_is_started_again(tmp_path: Path):
                 await asyncio.sleep(0.1)
 
 
-async def test_owner_and_server_killed_together(tmp_path: Path):
-    with owner(tmp_path) as (process, dsn):
+async def test_owner_and_server_killed_together(folder: Path):
+    with owner(folder) as (process, dsn):
         await value(dsn, "CREATE TABLE kept AS SELECT 7 AS number")
         process.kill()
-        os.kill(postmaster(tmp_path), SIGKILL)
-    assert pid_file_of(tmp_path)
-    async with embedded(tmp_path) as dsn:
+        os.kill(postmaster(folder), SIGKILL)
+    assert pid_file_of(folder)
+    async with embedded(folder) as dsn:
         assert await value(dsn, "SELECT number FROM kept") == 7
 
 
-async def test_a_stale_process_id_that_somebody_else_has_now_is_ignored(tmp_path: Path):
-    async with embedded(tmp_path):
-        pid_file = pid_file_of(tmp_path)
+async def test_a_stale_process_id_that_somebody_else_has_now_is_ignored(folder: Path):
+    async with embedded(folder):
+        pid_file = pid_file_of(folder)
         lines = pid_file.read_text().splitlines()
     with stranger(pid_file.parent.stat().st_uid) as pid:
         pid_file.write_text("\n".join([str(pid), *lines[1:]]))
-        async with embedded(tmp_path) as dsn:
+        async with embedded(folder) as dsn:
             assert await value(dsn, "SELECT 1") == 1
         assert runs(pid)
 
 
-async def test_ctrl_c_in_the_terminal_reaches_the_owner_alone(tmp_path: Path):
-    with owner(tmp_path) as (process, _):
-        assert os.getsid(postmaster(tmp_path)) != os.getsid(process.pid)
-        pid = postmaster(tmp_path)
+async def test_ctrl_c_in_the_terminal_reaches_the_owner_alone(folder: Path):
+    with owner(folder) as (process, _):
+        assert os.getsid(postmaster(folder)) != os.getsid(process.pid)
+        pid = postmaster(folder)
         process.send_signal(SIGINT)
         process.stdin.close()  # type: ignore[union-attr]
         process.wait(20)
@@ -251,9 +268,9 @@ async def test_a_file_in_the_way(tmp_path: Path):
             pass
 
 
-async def test_a_server_that_refuses_its_settings_says_why(tmp_path: Path):
+async def test_a_server_that_refuses_its_settings_says_why(folder: Path):
     with pytest.raises(SetupError, match=r"could not start: .*max_connections.*server\.log"):
-        async with embedded(tmp_path, settings={"max_connections": "none"}):
+        async with embedded(folder, settings={"max_connections": "none"}):
             pass
 
 
