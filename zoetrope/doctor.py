@@ -21,8 +21,14 @@ from clips.settings import Settings
 from clips.video import Encoder
 from courier.endpoint import point_at
 
-NEEDED = discord.Permissions(view_channel=True, send_messages=True, attach_files=True, send_messages_in_threads=True)
-"""What the bot must be allowed in a server."""
+NEEDED = discord.Permissions(
+    view_channel=True,
+    send_messages=True,
+    send_messages_in_threads=True,
+    attach_files=True,
+    read_message_history=True,
+)
+"""What the bot must be allowed in a server; the history, to find a message of its own that a crash left unmarked."""
 _LEAST_DISK = 2 * 1024**3
 
 
@@ -102,8 +108,7 @@ async def _ffmpeg(_: Settings) -> list[Finding]:
 
 async def _discord(settings: Settings) -> list[Finding]:
     if settings.discord_token is None:
-        fix = "For a bot, set DISCORD_TOKEN to the token of your application (README, “Connect Discord”)."
-        return [Finding("discord", "no token: this machine can render, not talk to Discord", fix)]
+        return [Finding("discord", "no DISCORD_TOKEN: this machine can render and leaves Discord to others")]
     point_at(settings.discord_url)
     client = discord.Client(intents=discord.Intents.none())
     try:
