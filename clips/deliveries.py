@@ -195,11 +195,9 @@ async def give_up(pool: Pool, delivery: Delivery, why: str) -> None:
     """The message or its channel is gone for good; staff see `why`. The clips stay in the library."""
 
     async def mark(conn: Connection) -> None:
-        if (
-            await conn.fetchval(_DEAD, delivery.delivery_id, delivery.owner, why)
-            and delivery.kind is DeliveryKind.REPLY
-        ):
+        if delivery.kind is DeliveryKind.REPLY:
             await _hand_over(conn, delivery)
+        await conn.execute(_DEAD, delivery.delivery_id, delivery.owner, why)
 
     await retrying(pool, mark)
 
