@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import uuid4
 
-from clips import queue
+from clips import deliveries, queue
 from clips.blobs import BlobStore
 from clips.catalog import Catalog, Model
 from clips.checkpoints import Checkpoints
@@ -21,6 +21,9 @@ from clips.notices import listen
 from clips.postgres import Session, connect, connect_pool
 from clips.reaper import keep_order
 from clips.settings import Settings
+from courier.endpoint import point_at
+from courier.posting import Courier
+from courier.roads import logged_in
 from generator.companions import beside
 from generator.engines.loading import Shelf, check_installed
 from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
@@ -55,13 +58,18 @@ async def _generate(settings: Settings) -> None:
 
 
 async def generate(settings: Settings) -> None:
-    """Run a generator until SIGTERM or Ctrl-C. Raises `SetupError`, `FatalEngineError`."""
-    models = wanted_models(settings)
+    """Run a generator until SIGTERM or Ctrl-C. With a Discord token it also posts; without, it leaves that to others.
+
+    Raises `SetupError`, `FatalEngineError`.
+    """
+    catalog = Catalog.load(settings.catalog)
+    models = wanted_models(settings, catalog)
     identity = Identity(uuid4(), f"{socket.gethostname()}:{os.getpid()}", list(models))
     lease = timedelta(seconds=settings.lease_seconds)
     stopping = Stopping(settings.stop_seconds)
     stopping.on_signals()
     async with AsyncExitStack() as stack:
+        point_at(settings.discord_url)
         blobs = BlobStore.from_url(settings.blobs_url)
         folder = stack.enter_context(workspace(settings.home / "rendering"))
         dsn = await stack.enter_async_context(database(settings.database_url, settings.home / "postgres"))
@@ -69,20 +77,27 @@ async def generate(settings: Settings) -> None:
         session = Session("zoetrope generator")
         pool = await stack.enter_async_context(connect_pool(dsn, session))
         direct = settings.listen_url or dsn
-        notices = await stack.enter_async_context(listen(direct, session, (queue.READY, queue.CANCELLED)))
+        channels = (queue.READY, queue.CANCELLED, deliveries.CHANGED)
+        notices = await stack.enter_async_context(listen(direct, session, channels))
         heartbeat = await stack.enter_async_context(
             Heartbeat(dsn, identity, lease=lease, stall=timedelta(seconds=settings.stall_seconds))
         )
         await stack.enter_async_context(beside(stopping, keep_order(pool, lease)))
-        shop = Workshop(pool, blobs, models, Shelf(settings.device), folder, Checkpoints(settings.kill_at))
+        checkpoints = Checkpoints(settings.kill_at)
+        if settings.discord_token:
+            client = await stack.enter_async_context(logged_in(settings.discord_token.get_secret_value(), pool))
+            courier = Courier(
+                pool, blobs, client, catalog, attachment_limit=settings.attachment_limit, checkpoints=checkpoints
+            )
+            await stack.enter_async_context(beside(stopping, courier.run(notices)))
+        shop = Workshop(pool, blobs, models, Shelf(settings.device), folder, checkpoints)
         log.info("Generator %s runs %s.", identity.name, ", ".join(models))
         await Worker(shop, heartbeat, identity, notices, stopping, lease=lease).run()
     log.info("Generator %s has stopped.", identity.name)
 
 
-def wanted_models(settings: Settings) -> Mapping[str, Model]:
+def wanted_models(settings: Settings, catalog: Catalog) -> Mapping[str, Model]:
     """The models that this generator is to run, by name. `SetupError` where one is unknown or cannot run here."""
-    catalog = Catalog.load(settings.catalog)
     models = {name: catalog.get(name) for name in settings.model_names}
     unknown = [name for name, model in models.items() if model is None]
     if unknown or not models:

@@ -1,6 +1,7 @@
 """Which engine a catalogue entry gets, and which ones are loaded. A library comes with the first load that needs it."""
 
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from importlib.util import find_spec
 
@@ -28,12 +29,17 @@ def versions(model: Model) -> dict[str, str]:
     return {library: version(library) for library in ("zoetrope", *_LIBRARIES[model.engine])}
 
 
+Load = Callable[[Model, str, Context], Awaitable[Engine]]
+
+
 class Shelf:
     """The loaded engines, the last used last. Room for `capacity`; the one unused for longest makes room."""
 
-    def __init__(self, device: str, capacity: int = 1) -> None:
+    def __init__(self, device: str, *, capacity: int = 1, load: Load | None = None) -> None:
+        """`device` is the setting. `load` stands in for the real loading, in tests of what happens around it."""
         self._device = device
         self._capacity = capacity
+        self._load = load or load_engine
         self._engines: OrderedDict[str, Engine] = OrderedDict()
 
     @property
@@ -47,17 +53,18 @@ class Shelf:
             while len(self._engines) >= self._capacity:
                 _, oldest = self._engines.popitem(last=False)
                 await oldest.close()
-            self._engines[model.name] = await _load(model, self._device, context)
+            self._engines[model.name] = await self._load(model, self._device, context)
         self._engines.move_to_end(model.name)
         return self._engines[model.name]
 
 
-async def _load(model: Model, device: str, context: Context) -> Engine:
+async def load_engine(model: Model, device: str, context: Context) -> Engine:
+    """The engine of a catalogue entry, loaded."""
     match model.engine:
         case EngineKind.SKETCH:
             from generator.engines.sketch import SketchEngine  # noqa: PLC0415 - only what is used is loaded
 
-            return SketchEngine(credits_per_second=0)
+            return SketchEngine()
         case EngineKind.DIFFUSERS:
             from generator.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - only what is used is loaded
 

@@ -5,41 +5,24 @@ with a generated video and is labelled a sketch wherever it shows.
 """
 
 import asyncio
-import math
 import threading
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clips.domain import ClipSpec, Plan
+from clips.domain import Plan
 from clips.photo import crop_box, fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.moves import read_moves
 from generator.engines.shot import Shot, noise_of
 
-FPS = 24
 CHUNK = 8
-_SHORTEST, _LONGEST = 1.0, 15.0
-_WIDEST = 16 / 9
-_NATIVE = 480  # the short side that two cores render in a second or two
 _MOST_DETAIL = 1.5  # the photo is kept this much larger than the clip, so that a zoom stays sharp
 
 
 class SketchEngine:
-    """The engine `sketch`. `credits_per_second` is the catalogue's price of one second of clip."""
-
-    def __init__(self, *, credits_per_second: float) -> None:
-        self._price = credits_per_second
-
-    def plan(self, spec: ClipSpec, photo_size: tuple[int, int]) -> Plan:
-        """The photo's own shape (at most 16:9 either way, even sides), 24 frames a second, 1 to 15 seconds."""
-        short = spec.size.short_side or _NATIVE
-        aspect = photo_size[0] / photo_size[1]
-        long = round(short * min(max(aspect, 1 / aspect), _WIDEST) / 2) * 2
-        frames = round(min(max(spec.seconds, _SHORTEST), _LONGEST) * FPS)
-        width, height = (long, short) if aspect >= 1 else (short, long)
-        return Plan(width, height, frames, FPS, max(1, math.ceil(self._price * frames / FPS - 1e-9)))
+    """The engine `sketch`: nothing to load, nothing to give back."""
 
     async def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Every take, one after another, in a thread. When the task is cancelled, the thread has ended on return."""
@@ -51,6 +34,9 @@ class SketchEngine:
             stop.set()
             await asyncio.wait([work])
             raise
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
 
 
 def _render(job: Job, sink: Sink, context: Context, stop: threading.Event) -> None:

@@ -6,19 +6,20 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from time import monotonic
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from PIL import Image
 
-from clips import guilds, library, requests
+from clips import guilds, library, queue, requests
 from clips.blobs import BlobStore
-from clips.domain import GuildId, Plan, RequestId, Sha256, TakeState, UserId
+from clips.domain import GuildId, Plan, RequestId, Sha256, UserId
 from clips.invariants import violations
 from clips.postgres import Pool
 from clips.processes import bound_to_us
@@ -27,11 +28,15 @@ from tests.library_of import ask_for, enqueued
 
 GUILD = GuildId(1)
 ADA = UserId(11)
-BOUND = 30.0
+BOUND = 20.0
 """Seconds for anything here: far beyond what it takes on a busy machine."""
 SHORT = Plan(width=160, height=120, frames=24, fps=24, credits=2)
-LONG = Plan(width=1280, height=720, frames=360, fps=24, credits=30)
-"""A render of many seconds, to be interrupted."""
+MEDIUM = Plan(width=854, height=480, frames=360, fps=24, credits=12)
+"""A render of a few seconds, for something to happen in the middle."""
+LONG = Plan(width=1920, height=1080, frames=360, fps=24, credits=30)
+"""A render that no test waits for."""
+SOON = "1.5"
+"""A lease that is soon lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +49,10 @@ class Studio:
     folder: Path
     photo: Sha256
 
-    async def ask(self, plan: Plan = SHORT, **changes: Any) -> RequestId:
+    async def ask(self, plan: Plan = SHORT, *, user_id: int = ADA, **changes: Any) -> RequestId:
         """Enqueue a request, one take unless said otherwise."""
-        return await enqueued(self.pool, ask_for(GUILD, ADA, plan=plan, **{"photo": self.photo, "takes": 1} | changes))
+        fields = {"photo": self.photo, "takes": 1, "plan": plan} | changes
+        return await enqueued(self.pool, ask_for(GUILD, user_id, **fields))
 
     async def read(self, request_id: RequestId) -> WholeRequest:
         whole = await requests.read(self.pool, GUILD, request_id)
@@ -73,18 +79,19 @@ class Studio:
         )
 
     @contextlib.asynccontextmanager
-    async def generator(self, **settings: str) -> AsyncGenerator["Generator"]:
-        """A generator as its own process; what still runs of it at the end is killed."""
+    async def generator(self, *, engine: str | None = None, **settings: str) -> AsyncGenerator["Generator"]:
+        """A generator as its own process; what still runs of it at the end is killed. `engine`: how it is broken."""
         environment = {
             **os.environ,
             "DATABASE_URL": self.dsn,
             "ZOETROPE_HOME": str(self.folder / "home"),
             "ZOETROPE_BLOBS": str(self.folder / "blobs"),
-            "ZOETROPE_LEASE_SECONDS": "1.5",
+            "ZOETROPE_LEASE_SECONDS": "6",
             **{f"ZOETROPE_{name.upper()}": value for name, value in settings.items()},
         }
         environment.pop("DISCORD_TOKEN", None)
-        command = bound_to_us([sys.executable, "-m", "generator"], death=signal.SIGKILL)
+        module = ["generator"] if engine is None else ["tests.generator.broken", engine]
+        command = bound_to_us([sys.executable, "-m", *module], death=signal.SIGKILL)
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=STDOUT)
         generator = Generator(process)
         reading = asyncio.create_task(generator.listen())
@@ -143,5 +150,7 @@ async def studio(dsn: str, pool: Pool, folder: Path) -> Studio:
     Image.fromarray(pixels).save(out, "PNG")
     photo = await blobs.put(pool, out.getvalue(), "image/png")
     await guilds.know(pool, GUILD)
+    # Somebody was here a moment ago: what is asked for is ready at once instead of parked.
+    await queue.announce(pool, uuid4(), "gone", ["sketch"], [])
     await library.add_photo(pool, GUILD, ADA, library.StoredPhoto(photo, 320, 240))
     return Studio(dsn, pool, blobs, folder, photo)

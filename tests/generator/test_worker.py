@@ -1,0 +1,312 @@
+"""The worker around an engine that does what the test says, on a real database and blob store."""
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+import pytest
+
+from clips import library, queue
+from clips.blobs import BlobStore
+from clips.catalog import Catalog, Model
+from clips.checkpoints import Checkpoints
+from clips.domain import Camera, RequestKind, Sha256, Strength, TakeId, TakeState
+from clips.errors import FatalEngineError, MemberError, RetryableError, SetupError
+from clips.ffmpeg import VideoError, probe
+from clips.notices import listen
+from clips.postgres import Pool, Session
+from clips.reaper import keep_order
+from generator.engines.base import Context, Engine, Job, Sink
+from generator.engines.loading import Shelf, load_engine
+from generator.heartbeat import Heartbeat, Identity
+from generator.stopping import Stopping
+from generator.takes import Workshop
+from generator.worker import Worker
+from tests.generator.studio import GUILD, SHORT, Studio
+from tests.library_of import ask_for
+
+SKETCH = Catalog.load().find("sketch")
+SPEC = ask_for(1, 1).spec
+Render = Callable[[Job, Sink, Context], None]
+
+
+class Rehearsed:
+    """An engine that renders as it is told, in a thread."""
+
+    def __init__(self, render: Render) -> None:
+        self._render = render
+        self.closed = False
+
+    async def render(self, job: Job, sink: Sink, context: Context) -> None:
+        await asyncio.to_thread(self._render, job, sink, context)
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def frames(job: Job, sink: Sink, context: Context) -> None:
+    """Grey frames, one at a time."""
+    for number in range(job.plan.frames):
+        context.raise_if_cancelled()
+        sink.frames(job.takes[0].index, np.full((1, job.plan.height, job.plan.width, 3), number, np.uint8))
+        context.report("step", number + 1, job.plan.frames)
+
+
+def endless(_: Job, __: Sink, context: Context) -> None:
+    """Renders until it is stopped."""
+    context.report("step", 1, 2)
+    while True:
+        context.raise_if_cancelled()
+        time.sleep(0.01)
+
+
+def raising(error: Exception) -> Render:
+    def render(job: Job, sink: Sink, context: Context) -> None:
+        sink.frames(1, np.zeros((1, job.plan.height, job.plan.width, 3), np.uint8))
+        context.report("step", 1, 2)
+        raise error
+
+    return render
+
+
+@asynccontextmanager
+async def working(
+    room: Studio,
+    render: Render = frames,
+    *,
+    shelf: Shelf | None = None,
+    blobs: BlobStore | None = None,
+    models: dict[str, Model] | None = None,
+    stop_seconds: float = 5,
+) -> AsyncGenerator[Stopping]:
+    """A worker at work in this process. At the end it is told to stop and waited for."""
+
+    async def load(_: Model, __: str, ___: Context) -> Engine:
+        return Rehearsed(render)
+
+    models = models or {"sketch": SKETCH}
+    identity = Identity(uuid4(), "test", list(models))
+    lease = timedelta(seconds=3)
+    shop = Workshop(
+        room.pool, blobs or room.blobs, models, shelf or Shelf("cpu", load=load), room.folder, Checkpoints()
+    )
+    stopping = Stopping(stop_seconds)
+    async with (
+        listen(room.dsn, Session("test"), (queue.READY, queue.CANCELLED)) as notices,
+        Heartbeat(room.dsn, identity, lease=lease, stall=timedelta(seconds=60)) as heartbeat,
+    ):
+        order = asyncio.create_task(keep_order(room.pool, lease))
+        work = asyncio.create_task(Worker(shop, heartbeat, identity, notices, stopping, lease=lease).run())
+        try:
+            yield stopping
+        finally:
+            stopping.ask()
+            await asyncio.wait([work], timeout=20)
+            order.cancel()
+            await asyncio.wait([order])
+            work.result()
+
+
+async def test_frames_become_a_clip_with_the_recipe_that_makes_it_again(room: Studio):
+    spec = replace(SPEC, motion="zoom in", avoid="", camera=Camera.SWAY, strength=Strength.HIGH)
+    request = await room.ask(spec=spec, seed=41, takes=2)
+    async with working(room):
+        _, second = await room.ended(request)
+    clip = await library.clip(room.pool, GUILD, second.take_id)
+    assert clip is not None
+    master = room.folder / "master.mp4"
+    await room.blobs.fetch_to(clip.master, master)
+    assert (probe(master).frames, probe(master).width, probe(master).height) == (24, 160, 120)
+    assert clip.recipe["spec"]["camera"] == "sway"
+    assert clip.recipe["prompt"] == "zoom in, camera: sway"
+    assert clip.recipe["plan"] == {"width": 160, "height": 120, "frames": 24, "fps": 24, "credits": 2}
+    assert (clip.recipe["photo"], clip.recipe["seed"], clip.recipe["variation_seed"]) == (room.photo, 42, None)
+    assert clip.recipe["versions"].keys() == {"zoetrope", "numpy", "opencv-python-headless"}
+    assert clip.recipe["engine"] == "sketch"
+
+
+async def test_a_variation_starts_from_the_noise_of_the_take_that_it_varies(room: Studio):
+    seeds: list[tuple[int, int | None, float]] = []
+
+    def note(job: Job, sink: Sink, context: Context) -> None:
+        seeds.extend((take.seed, take.variation_seed, take.variation_strength) for take in job.takes)
+        frames(job, sink, context)
+
+    parent = await room.ask(seed=100, takes=2)
+    async with working(room, note):
+        _, varied = await room.ended(parent)
+        child = await room.ask(
+            seed=900, kind=RequestKind.VARY, parent_id=parent, parent_take=varied.take_id, variation=0.25
+        )
+        await room.ended(child)
+    assert seeds == [(100, None, 0), (101, None, 0), (101, 900, 0.25)]
+
+
+async def test_a_variation_of_a_take_that_is_not_its_parents_fails_as_a_fault_of_ours(room: Studio):
+    parent = await room.ask()
+    request = await room.ask(kind=RequestKind.VARY, parent_id=parent, parent_take=TakeId(999), variation=0.25)
+    async with working(room):
+        [take] = await room.ended(request)
+    assert take.state is TakeState.FAILED
+    assert "Something broke" in (take.error or "")
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "sentence"),
+    [
+        (MemberError("The end photo is too small."), TakeState.FAILED, "The end photo is too small."),
+        (ValueError("a bug"), TakeState.FAILED, "Something broke in the generator"),
+        (RetryableError("the network"), TakeState.BACKOFF, None),
+        (SetupError("a licence is not accepted"), TakeState.BACKOFF, None),
+        (VideoError("ffmpeg fell over"), TakeState.BACKOFF, None),
+        (OSError(28, "No space left on device"), TakeState.BACKOFF, None),
+    ],
+)
+async def test_an_error_fails_the_take_or_has_it_tried_again(
+    room: Studio, error: Exception, state: TakeState, sentence: str | None
+):
+    request = await room.ask()
+    async with working(room, raising(error)):
+        whole = await room.until(request, lambda whole: whole.takes[0].state is state)
+    [take] = whole.takes
+    assert (take.attempts, take.charged) == ((1, None) if state is TakeState.BACKOFF else (0, 0))
+    assert sentence is None or (take.error or "").startswith(sentence)
+    assert str(error) in await room.pool.fetchval("SELECT fault FROM takes")
+    assert list(room.folder.glob("tmp*")) == []
+
+
+async def test_a_poisoned_process_gives_the_take_to_others_and_renders_no_more(room: Studio):
+    request = await room.ask(takes=2)
+
+    async def until_it_breaks() -> None:
+        async with working(room, raising(FatalEngineError("CUDA error: an illegal memory access"))):
+            await room.until(request, lambda whole: whole.takes[0].state is TakeState.BACKOFF)
+            await asyncio.sleep(0.3)
+
+    with pytest.raises(FatalEngineError):
+        await until_it_breaks()
+    assert [take.state for take in (await room.read(request)).takes] == [TakeState.BACKOFF, TakeState.READY]
+
+
+async def test_a_cancel_stops_the_render_at_once_and_costs_what_was_measured(room: Studio):
+    request = await room.ask(replace(SHORT, credits=9))
+    async with working(room, endless):
+        await room.rendering(request)
+        await asyncio.sleep(0.4)
+        began = time.monotonic()
+        await queue.cancel(room.pool, request)
+        [take] = await room.ended(request)
+        assert time.monotonic() - began < 0.8  # the notice, not the next beat
+    gpu = await room.pool.fetchval("SELECT gpu_ms FROM takes")
+    assert gpu > 400
+    assert (take.state, take.charged) == (TakeState.CANCELLED, math.ceil(gpu / 1000))
+
+
+async def test_only_rendering_is_charged_not_loading(room: Studio):
+    async def slowly(_: Model, __: str, context: Context) -> Engine:
+        for done in range(6):
+            context.report("load", done, 6)
+            await asyncio.sleep(0.2)
+        return Rehearsed(frames)
+
+    request = await room.ask()
+    async with working(room, shelf=Shelf("cpu", load=slowly)):
+        await room.until(request, lambda whole: whole.takes[0].total == 6)
+        [take] = await room.ended(request)
+    gpu = await room.pool.fetchval("SELECT gpu_ms FROM takes")
+    assert gpu < 1000
+    assert take.charged == math.ceil(gpu / 1000)
+
+
+async def test_a_photo_that_vanished_is_told_to_the_member(room: Studio):
+    request = await room.ask()
+    for file in (room.folder / "blobs").glob(f"*/{room.photo}"):
+        file.unlink()
+    async with working(room):
+        [take] = await room.ended(request)
+    assert take.error == "The photo is not stored any more. Nothing was charged. Upload it again."
+
+
+class Flaky(BlobStore):
+    """A blob store that is away for the first three puts."""
+
+    refusals = 3
+
+    async def put(self, pool: Pool, content: Path | bytes, media_type: str) -> Sha256:
+        if self.refusals:
+            self.refusals -= 1
+            raise RetryableError("The blob store did not take a blob: 503 Slow Down")
+        return await super().put(pool, content, media_type)
+
+
+async def test_a_render_outlasts_a_blob_store_that_is_away(room: Studio):
+    request = await room.ask()
+    blobs = Flaky.from_url(str(room.folder / "blobs"))
+    async with working(room, blobs=blobs):
+        [take] = await room.ended(request)
+    assert (take.state, take.attempts, blobs.refusals) == (TakeState.DONE, 0, 0)
+
+
+async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_loaded(room: Studio):
+    made: list[tuple[str, Rehearsed]] = []
+
+    async def load(model: Model, _: str, __: Context) -> Engine:
+        assert all(engine.closed for _, engine in made)
+        made.append((model.name, Rehearsed(frames)))
+        return made[-1][1]
+
+    models = {"sketch": SKETCH, "other": SKETCH.model_copy(update={"name": "other"})}
+    await queue.announce(room.pool, uuid4(), "another", list(models), [])
+    asked = [
+        await room.ask(spec=replace(SPEC, model=name), user_id=user)
+        for name, user in (("sketch", 11), ("other", 12), ("sketch", 11), ("other", 12))
+    ]
+    async with working(room, shelf=Shelf("cpu", load=load), models=models):
+        for request in asked:
+            await room.ended(request)
+    # The queue prefers what is loaded: two loads serve four takes.
+    assert [name for name, _ in made] == ["sketch", "other"]
+
+
+async def test_the_real_sketch_is_what_the_shelf_loads():
+    engine = await load_engine(SKETCH, "cpu", context=None)  # pyright: ignore[reportArgumentType] - it asks nothing
+    await engine.close()
+
+
+async def test_told_to_stop_it_finishes_what_it_renders(room: Studio):
+    request = await room.ask(takes=2)
+
+    def slow(job: Job, sink: Sink, context: Context) -> None:
+        context.report("step", 0, 1)
+        time.sleep(0.6)
+        frames(job, sink, context)
+
+    async with working(room, slow) as stopping:
+        await room.rendering(request)
+        stopping.ask()
+    assert [take.state for take in (await room.read(request)).takes] == [TakeState.DONE, TakeState.READY]
+
+
+async def test_past_the_bound_it_gives_the_take_back_and_no_attempt_is_lost(room: Studio):
+    request = await room.ask()
+    async with working(room, endless, stop_seconds=0.2) as stopping:
+        await room.rendering(request)
+        stopping.ask()
+        whole = await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)
+    assert (whole.takes[0].attempts, whole.takes[0].charged) == (0, None)
+
+
+async def test_asked_twice_it_stops_at_once(room: Studio):
+    request = await room.ask()
+    async with working(room, endless, stop_seconds=600) as stopping:
+        await room.rendering(request)
+        stopping.ask()
+        stopping.ask()
+        await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)
