@@ -54,12 +54,18 @@ export class Combobox {
     clearTimeout(this.#timer);
     this.#asked += 1;
     const asked = this.#asked;
+    // A picked value is not a search: the whole list is offered again.
+    const rows = this.live ? null : this.suggest(this.picked ? '' : this.input.value);
+    if (Array.isArray(rows)) {
+      this.#show(rows);
+      return;
+    }
+    // What is marked belongs to an older text: Enter and Tab must not take it.
+    this.#mark(-1);
     this.#timer = setTimeout(async () => {
-      // A picked value is not a search: the whole list is offered again.
-      const text = this.picked && !this.live ? '' : this.input.value;
-      const rows = await this.suggest(text);
+      const answer = await this.suggest(this.input.value);
       // A slow answer to an older text would replace the newer one.
-      if (asked === this.#asked && document.activeElement === this.input) this.#show(rows);
+      if (asked === this.#asked && document.activeElement === this.input) this.#show(answer);
     }, pause);
   }
 

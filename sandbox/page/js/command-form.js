@@ -125,7 +125,7 @@ export class CommandForm {
     const node = h(
       'div',
       { class: `field kind-${option.type}`, dataset: { option: option.name } },
-      h('label', { for: control.focusable.id }, option.name, option.required ? h('span', { class: 'required', title: 'required' }, ' *') : null),
+      h('label', { for: control.focusable.id }, option.name, option.required ? h('span', { class: 'required', title: 'required', 'aria-hidden': 'true' }, ' *') : null),
       control.node,
       option.required ? null : iconButton('close', `Leave out ${option.name}`, () => this.#leaveOut(field), { class: 'small', tabindex: '-1' }),
     );

@@ -151,6 +151,7 @@ export class MessageView {
           { type: 'button', class: 'origin', onclick: () => app.actions.showMessage(answered.id) },
           icon('answer'),
           h('strong', {}, author),
+          ' ',
           h('span', {}, summary(app, answered)),
         ),
       ];
@@ -159,7 +160,7 @@ export class MessageView {
     const asker = message.interaction_metadata?.user;
     const command = message.interaction?.name;
     if (!asker || !command) return [];
-    return [h('p', { class: 'origin' }, icon('answer'), h('strong', {}, app.state.user(asker.id)?.display_name ?? 'Somebody'), h('span', {}, 'used '), h('span', { class: 'mention' }, `/${command}`))];
+    return [h('p', { class: 'origin' }, icon('answer'), h('strong', {}, app.state.user(asker.id)?.display_name ?? 'Somebody'), ' ', h('span', {}, 'used'), ' ', h('span', { class: 'mention' }, `/${command}`))];
   }
 }
 

@@ -118,8 +118,8 @@ function one(app, component, label, description, fields) {
   const id = uniqueId('field');
   const node = h(
     'div',
-    { class: 'modal-field', role: 'group', 'aria-labelledby': `${id}-label`, tabindex: '-1' },
-    h('label', { for: id, id: `${id}-label` }, label, required ? h('span', { class: 'required', title: 'required' }, ' *') : null),
+    { class: 'modal-field', tabindex: '-1' },
+    h('label', { for: id, id: `${id}-label` }, label, required ? h('span', { class: 'required', title: 'required', 'aria-hidden': 'true' }, ' *') : null),
     description ? h('small', { id: `${id}-about` }, description) : null,
   );
   const common = { id: component.custom_id ?? '', label, node };
@@ -169,7 +169,7 @@ function fieldOf(app, component, required, id, common) {
 
 /** @param {Component} component @param {boolean} required @param {string} id @param {{id: string, label: string, node: HTMLElement}} common @returns {Field} */
 function textField(component, required, id, common) {
-  const limits = { id, placeholder: component.placeholder, maxlength: component.max_length ?? 4000 };
+  const limits = { id, required, placeholder: component.placeholder, maxlength: component.max_length ?? 4000 };
   const input = component.style === PARAGRAPH ? h('textarea', { ...limits, rows: '4' }) : h('input', { ...limits, type: 'text', autocomplete: 'off' });
   input.value = component.value ?? '';
   common.node.append(input);
@@ -198,7 +198,7 @@ function ticksField(component, required, id, common) {
   const least = single ? Number(required) : required ? component.min_values ?? 1 : 0;
   const most = single ? 1 : component.max_values ?? options.length;
   const boxes = options.map((option, index) => h('input', { type: single ? 'radio' : 'checkbox', name: `${id}-group`, id: index === 0 ? id : `${id}-${index}`, value: option.value, checked: option.default }));
-  common.node.append(h('div', { class: 'ticks' }, options.map((option, index) => h('label', { class: 'tick' }, boxes[index], h('span', { class: 'menu-label' }, option.label, option.description ? h('small', {}, option.description) : null)))));
+  common.node.append(h('div', { class: 'ticks', role: single ? 'radiogroup' : 'group', 'aria-labelledby': `${id}-label` }, options.map((option, index) => h('label', { class: 'tick' }, boxes[index], h('span', { class: 'menu-label' }, option.label, option.description ? h('small', {}, option.description) : null)))));
   const ticked = () => boxes.filter((box) => box.checked).map((box) => box.value);
   return { ...common, focusable: boxes[0], problem: () => counted(common.label, ticked().length, least, most), value: async () => (single ? ticked()[0] ?? null : ticked()) };
 }

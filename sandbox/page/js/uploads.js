@@ -64,8 +64,14 @@ export class Upload {
  * @param {{several?: boolean}} [choices]
  */
 export function chooseFiles(chose, { several = false } = {}) {
-  const input = h('input', { type: 'file', multiple: several });
-  input.addEventListener('change', () => chose([...(input.files ?? [])]));
+  const input = h('input', { type: 'file', multiple: several, hidden: true });
+  input.addEventListener('change', () => {
+    input.remove();
+    chose([...(input.files ?? [])]);
+  });
+  input.addEventListener('cancel', () => input.remove());
+  // Outside the page it could be collected, or stay shut in some browsers, while the reader still chooses.
+  document.body.append(input);
   input.click();
 }
 
