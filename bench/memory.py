@@ -1,6 +1,7 @@
 """Peak memory of a piece of work in a fresh process, with everything that it starts, above what its imports took."""
 
 import json
+import statistics
 import subprocess
 import sys
 import threading
@@ -37,6 +38,13 @@ def measured(module: str, *arguments: str) -> tuple[dict[str, float], float]:
     if child.returncode != 0:
         raise RuntimeError(f"{module} {' '.join(arguments)} ended with {child.returncode}")
     return json.loads(said), (peak - base) / 1e6
+
+
+def median_of(runs: int, module: str, *arguments: str) -> tuple[dict[str, float], float]:
+    """`measured` so many times: the median of each figure, and of the peak."""
+    said = [measured(module, *arguments) for _ in range(runs)]
+    figures = {name: statistics.median(one[name] for one, _ in said) for name in said[0][0]}
+    return figures, statistics.median(peak for _, peak in said)
 
 
 def contender(work: Callable[[], dict[str, float]]) -> None:

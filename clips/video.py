@@ -22,6 +22,10 @@ _CRF = 18
 _QUEUED_BYTES = 96 * 1024**2
 _QUEUED_FRAMES = 64
 
+# x264 keeps the frames that it looks ahead at until more come: 17 of them, 11 so. They are what is left to encode after
+# the last frame; a lookahead of 8 instead of 10 costs under 1 % of the bytes, the unthreaded one nothing.
+_PROMPT = ("-x264-params", "sync-lookahead=0:rc-lookahead=8")
+
 # Without the scale's own matrix ffmpeg converts by BT.601; without the tags players guess. Both are needed.
 _TO_BT709 = "setparams=color_primaries=bt709:color_trc=bt709,scale=out_color_matrix=bt709:out_range=tv,format=yuv420p"
 
@@ -51,7 +55,7 @@ class Encoder:
         self._said = b""
         arguments = command(
             "-f", "rawvideo", "-pix_fmt", "rgb24", "-video_size", f"{width}x{height}", "-framerate", str(fps),
-            "-i", "-", "-vf", _TO_BT709, *H264, "-crf", str(crf), "-g", str(2 * fps), *MP4, self._temporary,
+            "-i", "-", "-vf", _TO_BT709, *H264, *_PROMPT, "-crf", str(crf), "-g", str(2 * fps), *MP4, self._temporary,
         )  # fmt: skip
         self._process = subprocess.Popen(  # noqa: S603 - our binary, our arguments
             arguments, stdin=subprocess.PIPE, stderr=subprocess.PIPE, process_group=0
