@@ -1,7 +1,7 @@
 """The fair queue beside pgqueuer and procrastinate, on one Postgres of default durability.
 
-From enqueue to pickup by an idle worker, and one claim with many waiting. What ours does more of: it holds credits, keeps
-members and servers fair, and writes the messages to come; pgqueuer and procrastinate (one lock a member) do none of it.
+From enqueue to pickup by an idle worker, and one claim with many waiting. What ours does more of: it holds credits,
+keeps members and servers fair, and writes the messages to come; pgqueuer and procrastinate (one lock a member) do not.
 """
 
 import asyncio
@@ -20,8 +20,11 @@ import asyncpg
 import procrastinate
 from pgqueuer import PgQueuer
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
-from pgqueuer.adapters.persistence.queries import EntrypointExecutionParameter, Queries
+from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.models import Job
+from pgqueuer.ports.repository import EntrypointExecutionParameter
+from pgqueuer.types import QueueEntrypoint, QueueManagerId
+from procrastinate.jobs import Status
 
 from bench.report import Table
 from clips import guilds, queue
@@ -162,8 +165,10 @@ async def _procrastinate_pickup(dsn: str) -> Milliseconds:
 async def _zoetrope_claims(dsn: str, depth: int) -> Milliseconds:
     async with _zoetrope(dsn) as pool:
         await _rich_guild(pool)
-        for statement in _FILL:
-            await pool.execute(statement, *(depth, min(MEMBERS, depth // 4))[: statement.count("$")], timeout=600)
+        async with pool.acquire() as conn:
+            for name, value in (("bench.depth", depth), ("bench.members", min(MEMBERS, depth // 4))):
+                await conn.execute("SELECT set_config($1, $2, false)", name, str(value))
+            await conn.execute(_FILL, timeout=900)
         await _settle(pool)
         worker_id, times = uuid4(), Milliseconds()
         await queue.announce(pool, worker_id, "bench", ["sketch", "wan"], ["sketch"])
@@ -186,8 +191,8 @@ async def _pgqueuer_claims(dsn: str, depth: int) -> Milliseconds:
         timeout=600,
     )
     await _settle(conn)
-    entrypoints = {"animate": EntrypointExecutionParameter(concurrency_limit=0)}
-    manager = uuid4()
+    entrypoints = {QueueEntrypoint("animate"): EntrypointExecutionParameter(concurrency_limit=0)}
+    manager = QueueManagerId(uuid4())
     for _ in range(CLAIMS):
         began = perf_counter()
         jobs = await queries.dequeue(1, entrypoints, manager, None, timedelta(seconds=600))
@@ -217,7 +222,7 @@ async def _procrastinate_claims(dsn: str, depth: int) -> Milliseconds:
             job = await app.job_manager.fetch_job(None, worker)
             times.append((perf_counter() - began) * 1000)
             assert job
-            await app.job_manager.finish_job(job, procrastinate.jobs.Status.SUCCEEDED, delete_job=False)
+            await app.job_manager.finish_job(job, Status.SUCCEEDED, delete_job=False)
         await conn.close()
     return times
 
@@ -259,25 +264,27 @@ def _ask(number: int) -> Ask:
 
 # Written as the transitions would leave it: 1,000 members in 50 servers, each flow with one ready head, the rest
 # waiting; every third member asks for a model that is not loaded.
-_FILL = (
-    "INSERT INTO guilds (guild_id, max_waiting, max_running) "
-    "SELECT g, 1000000, 1000000 FROM generate_series(2, 51) g",
-    "INSERT INTO photos (guild_id, sha256, width, height, user_id) "
-    "SELECT g, (SELECT sha256 FROM blobs), 640, 480, 1 FROM generate_series(2, 51) g",
-    "INSERT INTO shares (guild_id, lane, active) SELECT g, 'fast', $2::int / 50 FROM generate_series(2, 51) g "
-    "WHERE $1::int > 0",
-    "INSERT INTO requests (guild_id, channel_id, user_id, kind, lane, spec, plan, photo, seed) "
-    "SELECT 2 + r % $2::int % 50, 1, r % $2::int, 'animate', 'fast', '{}', '{}', (SELECT sha256 FROM blobs), r "
-    "FROM generate_series(0, $1::int / 4 - 1) r",
-    "INSERT INTO takes (request_id, guild_id, user_id, lane, index, seed, model, cost_ms, state, vkey) "
-    "SELECT request_id, guild_id, user_id, 'fast', i, seed, CASE user_id % 3 WHEN 0 THEN 'wan' ELSE 'sketch' END, 2000, "
-    "       CASE WHEN i = 1 AND seed < $2::int THEN 'ready' ELSE 'waiting' END, user_id % 7 "
-    "FROM requests, generate_series(1, 4) i WHERE $1::int > 0 ORDER BY request_id, i",
-    "INSERT INTO flows (guild_id, user_id, lane, vtime, max_running, ready, waiting, queued_ms) "
-    "SELECT guild_id, user_id, 'fast', user_id % 7, 1000000, count(*) FILTER (WHERE state = 'ready'), "
-    "       count(*) FILTER (WHERE state = 'waiting'), count(*) * 2000 "
-    "FROM takes WHERE $1::int + $2::int > 0 GROUP BY guild_id, user_id",
-)
+_FILL = """
+    INSERT INTO guilds (guild_id, max_waiting, max_running)
+        SELECT g, 1000000, 1000000 FROM generate_series(2, 51) g;
+    INSERT INTO photos (guild_id, sha256, width, height, user_id)
+        SELECT g, (SELECT sha256 FROM blobs), 640, 480, 1 FROM generate_series(2, 51) g;
+    INSERT INTO requests (guild_id, channel_id, user_id, kind, lane, spec, plan, photo, seed)
+        SELECT 2 + m % 50, 1, m, 'animate', 'fast', '{}', '{}', (SELECT sha256 FROM blobs), r
+        FROM (SELECT r, r % current_setting('bench.members')::int AS m
+              FROM generate_series(0, current_setting('bench.depth')::int / 4 - 1) r) r;
+    INSERT INTO takes (request_id, guild_id, user_id, lane, index, seed, model, cost_ms, state, vkey)
+        SELECT request_id, guild_id, user_id, 'fast', i, seed,
+               CASE user_id % 3 WHEN 0 THEN 'wan' ELSE 'sketch' END, 2000,
+               CASE WHEN i = 1 AND seed < current_setting('bench.members')::int THEN 'ready' ELSE 'waiting' END,
+               user_id % 7
+        FROM requests, generate_series(1, 4) i ORDER BY request_id, i;
+    INSERT INTO flows (guild_id, user_id, lane, vtime, max_running, ready, waiting, queued_ms)
+        SELECT guild_id, user_id, 'fast', user_id % 7, 1000000, count(*) FILTER (WHERE state = 'ready'),
+               count(*) FILTER (WHERE state = 'waiting'), count(*) * 2000
+        FROM takes GROUP BY guild_id, user_id;
+    INSERT INTO shares (guild_id, lane, active) SELECT guild_id, 'fast', count(*) FROM flows GROUP BY guild_id;
+"""
 
 
 async def _database(dsn: str) -> str:
