@@ -97,6 +97,14 @@ class Take:
 
 
 @dataclass(frozen=True, slots=True)
+class Seed:
+    """A seed in a take's descent. `variation`: how much of its noise is mixed into what came before; None for all."""
+
+    seed: int
+    variation: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class WholeRequest:
     """A request with all its takes in the order of their index, as one snapshot."""
 
@@ -144,6 +152,16 @@ _TAKES = """
     FROM takes t LEFT JOIN holds h USING (take_id) LEFT JOIN clips c USING (take_id)
     WHERE t.request_id = $1 ORDER BY t.index
 """
+_SEEDS = """
+    WITH RECURSIVE descent AS (
+        SELECT t.seed, r.variation, r.parent_take, 0 AS generation
+        FROM takes t JOIN requests r USING (request_id) WHERE t.take_id = $1 AND t.guild_id = $2
+        UNION ALL
+        SELECT t.seed, r.variation, r.parent_take, generation + 1
+        FROM descent d JOIN takes t ON t.take_id = d.parent_take JOIN requests r USING (request_id)
+        WHERE d.variation IS NOT NULL AND t.guild_id = $2)
+    SELECT seed, variation FROM descent ORDER BY generation DESC
+"""
 _RECENT = "SELECT request_id FROM requests WHERE guild_id = $1 AND user_id = $2 ORDER BY request_id DESC LIMIT $3"
 _UNFINISHED = """
     SELECT DISTINCT request_id FROM takes
@@ -187,6 +205,11 @@ async def read(pool: Pool, guild_id: GuildId, request_id: RequestId) -> WholeReq
             return None
         takes = await conn.fetch(_TAKES, request_id)
     return WholeRequest(_request(row), [_take(take) for take in takes])
+
+
+async def seeds(pool: Pool, guild_id: GuildId, take_id: TakeId) -> list[Seed]:
+    """The seeds whose noise makes a take: the first one's, and for a variation each later one's down to its own."""
+    return [Seed(row["seed"], row["variation"]) for row in await pool.fetch(_SEEDS, take_id, guild_id)]
 
 
 async def recent(pool: Pool, guild_id: GuildId, user_id: UserId, limit: int) -> list[RequestId]:

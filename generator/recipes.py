@@ -1,13 +1,13 @@
 """What makes a take again: written with its clip, shown to members, given to a generator anywhere."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from clips.catalog import Model
 from clips.domain import ClipSpec, Plan, Sha256
 from clips.requests import Request
-from generator.engines.base import TakeSeed
+from generator.engines.base import TakeSeed, Variation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +25,7 @@ class Recipe:
     steps: int | None
     guidance: float | None
     seed: int
-    variation_seed: int | None
-    variation_strength: float
+    variations: Sequence[Variation]
     versions: Mapping[str, str]
 
     @classmethod
@@ -44,8 +43,7 @@ class Recipe:
             steps=model.steps,
             guidance=model.guidance,
             seed=take.seed,
-            variation_seed=take.variation_seed,
-            variation_strength=take.variation_strength,
+            variations=take.variations,
             versions=versions,
         )
 

@@ -28,7 +28,7 @@ from clips.postgres import OUTAGE, Pool
 from clips.queue import Ended
 from clips.requests import Request
 from clips.video import Encoder
-from generator.engines.base import Engine, Job, TakeSeed
+from generator.engines.base import Engine, Job, TakeSeed, Variation
 from generator.engines.loading import Shelf, versions
 from generator.recipes import Recipe
 from generator.watch import Watch
@@ -94,19 +94,16 @@ async def insist(watch: Watch, step: Callable[[], Awaitable[_Result]], patience:
 
 
 async def _read(pool: Pool, watch: Watch) -> tuple[Request, TakeSeed]:
-    """The request of a claim and the take's seeds. A variation starts from the noise of the take that it varies."""
+    """The request of a claim and the take's seeds."""
     claim = watch.claim
     whole = await requests.read(pool, claim.guild_id, claim.request_id)
     if whole is None:
         raise LookupError(f"take {claim.take_id} belongs to request {claim.request_id}, which there is not")
-    request = whole.request
-    if request.variation is None:
-        return request, TakeSeed(claim.index, claim.seed)
-    parent = await requests.read(pool, claim.guild_id, request.parent_id) if request.parent_id else None
-    varied = next((take for take in parent.takes if take.take_id == request.parent_take), None) if parent else None
-    if varied is None:
-        raise LookupError(f"request {request.request_id} varies take {request.parent_take}, which its parent has not")
-    return request, TakeSeed(claim.index, varied.seed, claim.seed, request.variation)
+    first, *mixed = await requests.seeds(pool, claim.guild_id, claim.take_id)
+    if first.variation is not None:
+        raise LookupError(f"take {claim.take_id} varies a take that there is not")
+    variations = tuple(Variation(later.seed, later.variation or 0.0) for later in mixed)
+    return whole.request, TakeSeed(claim.index, first.seed, variations)
 
 
 async def _fetch(blobs: BlobStore, request: Request, folder: Path, watch: Watch) -> dict[str, Path]:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from clips.domain import Camera, ClipSpec, Plan, Strength
 from clips.errors import CancelledError
-from generator.engines.base import Job, TakeSeed
+from generator.engines.base import Job, TakeSeed, Variation
 from generator.engines.moves import UNASKED, Moves, read_moves
 from generator.engines.shot import Shot, noise_of
 from generator.engines.sketch import CHUNK, SketchEngine
@@ -197,7 +197,11 @@ async def test_same_seed_same_frames_and_takes_differ() -> None:
 
 async def test_variation_is_near_when_subtle_and_far_when_strong() -> None:
     shares = (0.0, 0.15, 0.6, 1.0)
-    takes = [TakeSeed(0, 7), *(TakeSeed(1 + i, 7, 99, share) for i, share in enumerate(shares)), TakeSeed(9, 99)]
+    takes = [
+        TakeSeed(0, 7),
+        *(TakeSeed(1 + i, 7, (Variation(99, share),)) for i, share in enumerate(shares)),
+        TakeSeed(9, 99),
+    ]
     film = await filmed("zoom in, wind", *takes)
     away = [np.abs(film.take(1 + i).astype(int) - film.take(0)).mean() for i in range(len(shares))]
     assert away[0] == 0

@@ -15,13 +15,20 @@ Frame = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
+class Variation:
+    """The noise of another seed, mixed in by `strength`: 0 (none of it) to 1 (nothing else)."""
+
+    seed: int
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
 class TakeSeed:
-    """One take of a job. With `variation_strength` the noise of `variation_seed` is mixed in, 0 (none) to 1."""
+    """One take of a job: the noise of `seed` with each variation mixed in, one after another."""
 
     index: int
     seed: int
-    variation_seed: int | None = None
-    variation_strength: float = 0.0
+    variations: tuple[Variation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

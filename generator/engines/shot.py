@@ -34,14 +34,15 @@ _TASTE = 16
 
 
 def noise_of(take: TakeSeed) -> Floats:
-    """All that is random in a take, as standard normals, with the variation's mixed in as an image model mixes latents.
+    """All that is random in a take, as standard normals, with variations mixed in as an image model mixes latents.
 
-    The mix is divided by its own length, so that takes are equally lively at every strength.
+    Each mix is divided by its own length, so that takes are equally lively at every strength.
     """
-    own, share = _normals(take.seed), take.variation_strength
-    if take.variation_seed is None or share == 0:
-        return own
-    return ((1 - share) * own + share * _normals(take.variation_seed)) / math.hypot(1 - share, share)
+    noise = _normals(take.seed)
+    for variation in take.variations:
+        share = variation.strength
+        noise = ((1 - share) * noise + share * _normals(variation.seed)) / math.hypot(1 - share, share)
+    return noise
 
 
 def _normals(seed: int) -> Floats:

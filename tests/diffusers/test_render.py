@@ -17,7 +17,7 @@ from clips.domain import ClipSpec, Plan, Strength
 from clips.errors import MemberError, SetupError
 from clips.photo import fit_photo
 from clips.video import Encoder
-from generator.engines.base import Job, TakeSeed
+from generator.engines.base import Job, TakeSeed, Variation
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.wan import prompt
 
@@ -157,7 +157,7 @@ async def test_text_and_photo_are_encoded_once_for_all_takes_of_a_request(model:
 
 async def test_a_variation_starts_at_its_parent_and_moves_away(engine: DiffusersEngine, photo: Path) -> None:
     strengths = [0.0, 0.1, 0.6, 1.0]
-    takes = [TakeSeed(index, 7, variation_seed=8, variation_strength=s) for index, s in enumerate(strengths)]
+    takes = [TakeSeed(index, 7, (Variation(8, s),)) for index, s in enumerate(strengths)]
     sink = Collected()
     await engine.render(job_of(photo, takes=[*takes, TakeSeed(4, 7), TakeSeed(5, 8)]), sink, Told())
     parent = sink.clip(4).astype(float)

@@ -78,31 +78,11 @@ class Studio:
             (await self.until(request_id, lambda whole: any(take.phase == "step" for take in whole.takes))).takes
         )
 
-    @contextlib.asynccontextmanager
-    async def generator(self, *, engine: str | None = None, **settings: str) -> AsyncGenerator["Generator"]:
-        """A generator as its own process; what still runs of it at the end is killed. `engine`: how it is broken."""
-        environment = {
-            **os.environ,
-            "DATABASE_URL": self.dsn,
-            "ZOETROPE_HOME": str(self.folder / "home"),
-            "ZOETROPE_BLOBS": str(self.folder / "blobs"),
-            "ZOETROPE_LEASE_SECONDS": "6",
-            **{f"ZOETROPE_{name.upper()}": value for name, value in settings.items()},
-        }
-        environment.pop("DISCORD_TOKEN", None)
-        module = ["generator"] if engine is None else ["tests.generator.broken", engine]
-        command = bound_to_us([sys.executable, "-m", *module], death=signal.SIGKILL)
-        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=STDOUT)
-        generator = Generator(process)
-        reading = asyncio.create_task(generator.listen())
-        try:
-            yield generator
-        finally:
-            if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
-            await process.wait()
-            await reading
+    def generator(
+        self, *, engine: str | None = None, **settings: str
+    ) -> contextlib.AbstractAsyncContextManager["Generator"]:
+        """A generator as its own process. `engine`: how it is broken."""
+        return generating(self.dsn, self.folder, engine=engine, **settings)
 
     async def promises_hold(self) -> None:
         async with self.pool.acquire() as conn:
@@ -140,6 +120,37 @@ class Generator:
     async def ended(self) -> int:
         async with asyncio.timeout(BOUND):
             return await self.process.wait()
+
+
+@contextlib.asynccontextmanager
+async def generating(
+    dsn: str, folder: Path, *, engine: str | None = None, token: str | None = None, **settings: str
+) -> AsyncGenerator[Generator]:
+    """A generator as its own process; what still runs of it at the end is killed. Its blobs are in `folder`."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": dsn,
+        "ZOETROPE_HOME": str(folder / "home"),
+        "ZOETROPE_BLOBS": str(folder / "blobs"),
+        "ZOETROPE_LEASE_SECONDS": "6",
+        **{f"ZOETROPE_{name.upper()}": value for name, value in settings.items()},
+    }
+    environment.pop("DISCORD_TOKEN", None)
+    if token is not None:
+        environment["DISCORD_TOKEN"] = token
+    module = ["generator"] if engine is None else ["tests.generator.broken", engine]
+    command = bound_to_us([sys.executable, "-m", *module], death=signal.SIGKILL)
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=STDOUT)
+    generator = Generator(process)
+    reading = asyncio.create_task(generator.listen())
+    try:
+        yield generator
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        await process.wait()
+        await reading
 
 
 async def studio(dsn: str, pool: Pool, folder: Path) -> Studio:

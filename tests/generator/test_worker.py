@@ -17,13 +17,14 @@ from clips import library, queue
 from clips.blobs import BlobStore
 from clips.catalog import Catalog, Model
 from clips.checkpoints import Checkpoints
-from clips.domain import Camera, RequestKind, Sha256, Strength, TakeId, TakeState
+from clips.domain import Camera, RequestId, RequestKind, Sha256, Strength, TakeId, TakeState
 from clips.errors import FatalEngineError, MemberError, RetryableError, SetupError
 from clips.ffmpeg import VideoError, probe
 from clips.notices import listen
 from clips.postgres import Pool, Session
 from clips.reaper import keep_order
-from generator.engines.base import Context, Engine, Job, Sink
+from clips.requests import Take
+from generator.engines.base import Context, Engine, Job, Sink, TakeSeed, Variation
 from generator.engines.loading import Shelf, load_engine
 from generator.heartbeat import Heartbeat, Identity
 from generator.stopping import Stopping
@@ -127,29 +128,41 @@ async def test_frames_become_a_clip_with_the_recipe_that_makes_it_again(room: St
     assert clip.recipe["spec"]["camera"] == "sway"
     assert clip.recipe["prompt"] == "zoom in, camera: sway"
     assert clip.recipe["plan"] == {"width": 160, "height": 120, "frames": 24, "fps": 24, "credits": 2}
-    assert (clip.recipe["photo"], clip.recipe["seed"], clip.recipe["variation_seed"]) == (room.photo, 42, None)
+    assert (clip.recipe["photo"], clip.recipe["seed"], clip.recipe["variations"]) == (room.photo, 42, [])
     assert clip.recipe["versions"].keys() == {"zoetrope", "numpy", "opencv-python-headless"}
     assert clip.recipe["engine"] == "sketch"
 
 
-async def test_a_variation_starts_from_the_noise_of_the_take_that_it_varies(room: Studio):
-    seeds: list[tuple[int, int | None, float]] = []
+async def test_a_variation_starts_from_the_noise_of_what_it_varies(room: Studio):
+    rendered: list[TakeSeed] = []
 
     def note(job: Job, sink: Sink, context: Context) -> None:
-        seeds.extend((take.seed, take.variation_seed, take.variation_strength) for take in job.takes)
+        rendered.extend(job.takes)
         frames(job, sink, context)
+
+    async def vary(parent: RequestId, take: Take, seed: int, strength: float) -> tuple[RequestId, Take]:
+        child = await room.ask(
+            seed=seed, kind=RequestKind.VARY, parent_id=parent, parent_take=take.take_id, variation=strength
+        )
+        return child, (await room.ended(child))[0]
 
     parent = await room.ask(seed=100, takes=2)
     async with working(room, note):
-        _, varied = await room.ended(parent)
-        child = await room.ask(
-            seed=900, kind=RequestKind.VARY, parent_id=parent, parent_take=varied.take_id, variation=0.25
-        )
-        await room.ended(child)
-    assert seeds == [(100, None, 0), (101, None, 0), (101, 900, 0.25)]
+        _, second = await room.ended(parent)
+        child, varied = await vary(parent, second, 900, 0.25)
+        await vary(child, varied, 7000, 0.6)
+        # A reroll of a variation names the request that was rerolled, and the take that both vary.
+        await vary(child, second, 950, 0.25)
+    assert rendered == [
+        TakeSeed(1, 100),
+        TakeSeed(2, 101),
+        TakeSeed(1, 101, (Variation(900, 0.25),)),
+        TakeSeed(1, 101, (Variation(900, 0.25), Variation(7000, 0.6))),
+        TakeSeed(1, 101, (Variation(950, 0.25),)),
+    ]
 
 
-async def test_a_variation_of_a_take_that_is_not_its_parents_fails_as_a_fault_of_ours(room: Studio):
+async def test_a_variation_of_a_take_that_there_is_not_fails_as_a_fault_of_ours(room: Studio):
     parent = await room.ask()
     request = await room.ask(kind=RequestKind.VARY, parent_id=parent, parent_take=TakeId(999), variation=0.25)
     async with working(room):

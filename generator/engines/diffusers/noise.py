@@ -8,11 +8,11 @@ from generator.engines.base import TakeSeed
 
 
 def noise_of(take: TakeSeed, shape: tuple[int, ...]) -> torch.Tensor:
-    """Float32 on the CPU: what diffusers draws from a CPU generator of this seed, with the variation mixed in."""
+    """Float32 on the CPU: what diffusers draws from a CPU generator of this seed, with the variations mixed in."""
     noise = _drawn(take.seed, shape)
-    if take.variation_seed is None or take.variation_strength <= 0:
-        return noise
-    return between(noise, _drawn(take.variation_seed, shape), min(take.variation_strength, 1.0))
+    for variation in take.variations:
+        noise = between(noise, _drawn(variation.seed, shape), min(max(variation.strength, 0.0), 1.0))
+    return noise
 
 
 def between(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Tensor:
