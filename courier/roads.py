@@ -46,7 +46,7 @@ def share_limits(pool: Pool) -> aiohttp.TraceConfig:
 async def logged_in(token: str, pool: Pool) -> AsyncGenerator[discord.Client]:
     """A client that posts, edits and deletes but hears nothing: for a generator. Raises `SetupError`."""
     client = discord.Client(
-        intents=discord.Intents.none(), max_ratelimit_timeout=LONGEST_LIMIT, http_trace=share_limits(pool)
+        intents=discord.Intents(guilds=True), max_ratelimit_timeout=LONGEST_LIMIT, http_trace=share_limits(pool)
     )
     async with client:
         try:

@@ -11,6 +11,7 @@ from clips.ffmpeg import Encoded
 from clips.notices import listen
 from clips.postgres import Session
 from courier.posting import tick_cards
+from courier.wording import moment
 
 
 async def test_a_card_then_the_reply_then_no_card(office: Office) -> None:
@@ -183,6 +184,38 @@ async def test_a_fresh_card_waits_and_a_reply_does_not(office: Office) -> None:
     due = await deliveries.next_due(office.pool)
     assert due is not None and 0 < due <= 3
     assert len(await office.messages()) == 2
+
+
+async def test_live_cards_are_drawn_again_as_they_age(office: Office) -> None:
+    """A rendering one after 3 s, a waiting one after 60 s, and few at a time."""
+    running, waiting = await office.ask(takes=1), await office.ask(takes=1)
+    await office.settle()
+    assert (await office.claim()).request_id == running
+    stale: list[set[int]] = []
+    for age in (2, 4, 61):
+        await office.pool.execute(
+            "UPDATE deliveries SET posted_rev = wanted_rev, posted_at = clock_timestamp() - $1 * interval '1 s'", age
+        )
+        await deliveries.refresh_cards(office.pool, 10)
+        rows = await office.pool.fetch("SELECT request_id FROM deliveries WHERE posted_rev < wanted_rev")
+        stale.append({row["request_id"] for row in rows})
+    assert stale == [set(), {running}, {running, waiting}]
+    await office.pool.execute("UPDATE deliveries SET posted_rev = wanted_rev")
+    await deliveries.refresh_cards(office.pool, 1)
+    assert await office.pool.fetchval("SELECT count(*) FROM deliveries WHERE posted_rev < wanted_rev") == 1
+
+
+async def test_a_request_whose_model_nobody_runs_says_so(office: Office) -> None:
+    await queue.leave(office.pool, office.generator)
+    request = await office.ask(takes=2)
+    await office.settle()
+    card = await office.only_message()
+    due = (await office.whole(request)).takes[0].due_at
+    assert due is not None
+    assert card["content"].startswith(
+        "**No generator runs this model right now:** sketch, not a generated video. Takes"
+    )
+    assert f"(it gives up {moment(due)})" in card["content"]
 
 
 async def test_the_whole_loop_wakes_by_notice_and_stops_at_once(office: Office, dsn: str) -> None:

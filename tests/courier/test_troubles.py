@@ -10,12 +10,16 @@ import pytest
 from office import HOME, Office, files, filmed, labels
 
 from clips import deliveries, library
+from clips.domain import TakeId
 from clips.errors import SetupError
 from clips.ffmpeg import Encoded
 from clips.notices import listen
 from clips.postgres import Pool, Session
 from courier import posting
+from courier.channel import Upload
+from courier.message import File
 from courier.roads import logged_in
+from courier.uploads import smaller_limit
 from sandbox.permissions import EVERYONE, Permission
 from sandbox.world import Times
 
@@ -259,13 +263,14 @@ async def test_a_lease_lost_on_the_way_leaves_one_message(office: Office) -> Non
     """
     request = await office.ask(takes=1)
     await office.render()
-    await office.fault("POST", POST, delay=4.0)
+    await office.fault("POST", POST, delay=3.0)
     stalled = asyncio.create_task(office.courier().deliver_one())
     await office.until(office.is_sending)
     await office.hurry()
-    await office.settle()
+    # Of another process: a client sends into a channel one message at a time.
+    async with logged_in("sandbox", office.pool) as another:
+        await office.settle(office.courier(another))
     assert await stalled
-    await office.hurry()
     await office.settle()
     reply = await office.only_message()
     assert (await office.standing(request)).message_id == int(reply["id"])
@@ -338,3 +343,12 @@ async def test_a_wrong_token_and_a_server_that_is_away_are_said(office: Office, 
 def grainy(office: Office) -> Encoded:
     """A clip of some 400 kB that can be made smaller."""
     return filmed(office.folder / "grainy.mp4", grain=True, size=(160, 120), frames=36)
+
+
+def test_sizes_go_down_by_what_discord_is_known_to_take_then_by_quarters() -> None:
+    mib = 1024 * 1024
+    tried, size = list[float](), 40 * mib
+    for _ in range(5):
+        size = smaller_limit([Upload(File(TakeId(1), "a.mp4"), Path("a.mp4"), size)])
+        tried.append(round(size / mib, 1))
+    assert tried == [24.9, 9.9, 7.9, 6.0, 4.5]
