@@ -43,7 +43,10 @@ async def _serve(settings: Settings) -> None:
     async with database(settings.database_url, settings.home / "postgres") as dsn, connect_pool(dsn, session) as pool:
         async with pool.acquire() as conn:
             if missing := await pending(conn):
-                raise SetupError(f"The database lacks {len(missing)} migrations. Run `zoetrope migrate` first.")
+                name = missing[0].name
+                raise SetupError(
+                    f"The database lacks the migration {name}. Run `zoetrope migrate`, then start the bot again."
+                )
         async with listen(settings.listen_url or dsn, session, [CHANGED]) as notices:
             bot = build(settings, pool, blobs, catalog, notices)
             await _until_stopped(bot.run(settings.discord_token.get_secret_value()))

@@ -111,6 +111,7 @@ class Bot:
                 group.create_task(keep_order(parts.pool, timedelta(seconds=parts.settings.lease_seconds)))
                 group.create_task(_take_up(self.client, began))
                 group.create_task(_repeat(timedelta(hours=1), lambda: intakes.forget_old(parts.pool)))
+                group.create_task(_repeat(timedelta(hours=1), self._collect))
                 await self.client.connect()
                 raise SetupError("Discord has closed the connection for good. Start the bot again.")
         except ExceptionGroup as failures:

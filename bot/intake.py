@@ -52,6 +52,7 @@ class Intake:
         self._stores = stores
         self._pool = stores.pool
         self._running: dict[int, asyncio.Task[None]] = {}
+        self._closing = False
 
     async def take(self, interaction: discord.Interaction[discord.Client], wish: Wish) -> None:
         """Acknowledge an interaction, and answer it in the end: a request, or the reason why there is none.
@@ -88,7 +89,8 @@ class Intake:
         await asyncio.gather(*(self._run(client, opened, _missing_now(client, opened.channel_id)) for opened in left))
 
     async def close(self, bound: timedelta) -> None:
-        """Let what runs come to its end. What does not within the bound stays open for the next process."""
+        """Let what runs come to its end. What does not within the bound, or comes now, is for the next process."""
+        self._closing = True
         if self._running:
             _, late = await asyncio.wait(self._running.values(), timeout=bound.total_seconds())
             for task in late:
@@ -97,6 +99,8 @@ class Intake:
 
     async def _run(self, client: discord.Client, opened: intakes.Intake, missing: Sequence[str]) -> None:
         """Settle an intake in a task of its own, which `close` knows."""
+        if self._closing:
+            return
         task = asyncio.create_task(self._settle(client, opened, missing), name=f"intake {opened.interaction_id}")
         self._running[opened.interaction_id] = task
         task.add_done_callback(lambda _: self._running.pop(opened.interaction_id, None))

@@ -2,16 +2,20 @@
 
 import asyncio
 import atexit
+import os
+import signal
+import sys
 import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from asyncio.subprocess import PIPE, Process, create_subprocess_exec
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -30,6 +34,7 @@ from clips.ffmpeg import Encoded
 from clips.invariants import violations
 from clips.notices import listen
 from clips.postgres import Pool, Session, retrying
+from clips.processes import bound_to_us
 from clips.queue import Claim, Ended
 from clips.requests import Ask, WholeRequest
 from clips.settings import Settings
@@ -37,6 +42,7 @@ from clips.video import Encoder
 from sandbox import seed
 from sandbox.server import Sandbox
 
+Value = TypeVar("Value")
 LEASE = timedelta(seconds=60)
 BOUND = 45.0
 """Seconds for anything here: far beyond what it takes on a busy machine."""
@@ -104,11 +110,38 @@ class Stage:
                     running.cancel()
                     await asyncio.wait([running])
 
+    @asynccontextmanager
+    async def process(self, **settings: str) -> AsyncGenerator[Process]:
+        """The bot as a process of its own; what still runs of it at the end is killed."""
+        fields = {
+            "DISCORD_TOKEN": seed.TOKEN,
+            "DATABASE_URL": self.dsn,
+            "ZOETROPE_DISCORD_URL": self.box.address,
+            "ZOETROPE_HOME": str(self.folder),
+        }
+        command = bound_to_us([sys.executable, "-m", "bot"], death=signal.SIGKILL)
+        process = await create_subprocess_exec(*command, env={**os.environ, **fields, **settings}, stderr=PIPE)
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+            await process.communicate()
+
     async def until(self, what: Callable[[], object], within: float = BOUND) -> None:
         ends = time.monotonic() + within
         while not what():
             assert time.monotonic() < ends, "waited in vain"
             await asyncio.sleep(0.01)
+
+    async def eventually(self, read: Callable[[], Awaitable[Value]]) -> Value:
+        """What is read, once it is true."""
+        ends = time.monotonic() + BOUND
+        while not (value := await read()):
+            assert time.monotonic() < ends, "waited in vain"
+            await asyncio.sleep(0.02)
+        return value
 
     # ---- what members do
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
 from hostile import ODD_BUT_FINE, REFUSED
 from people import Person, option
@@ -75,17 +76,15 @@ async def test_takes_are_reduced_to_what_one_click_may_cost(stage: Stage, juno: 
 
 
 async def test_what_a_model_cannot_do_is_refused(stage: Stage, juno: Person, lobby: str):
-    refusals = [
-        (await stage.animate(juno, lobby, **options))["content"]
-        for options in (
-            {"model": "dream-9000"},
-            {"model": "svd-xt"},
-            {"model": "sketch", "platform": "diffusers"},
-            {"avoid": "text"},
-            {"end_photo": jpeg()},
-            {"platform": "diffusers"},
-        )
+    wishes: list[dict[str, Any]] = [
+        {"model": "dream-9000"},
+        {"model": "svd-xt"},
+        {"model": "sketch", "platform": "diffusers"},
+        {"avoid": "text"},
+        {"end_photo": jpeg()},
+        {"platform": "diffusers"},
     ]
+    refusals = [(await stage.animate(juno, lobby, **wish))["content"] for wish in wishes]
     assert refusals[0].startswith("There is no model “dream-9000”. There are: sketch,")
     assert refusals[1] == (
         "No generator that runs Stable Video Diffusion XT has been seen for 10 minutes. At work now: Sketch."
