@@ -20,6 +20,8 @@ export class Timeline {
   #before = h('div', { class: 'before' });
   #unseen = 0;
   #pinned = true;
+  /** Where the newest message was last scrolled to. */
+  #bottom = 0;
   #loadingOlder = false;
   /** @type {string|null} */ #shownChannel = null;
 
@@ -47,6 +49,7 @@ export class Timeline {
       this.#shownChannel = state.channelId;
       this.#views.clear();
       this.#pinned = true;
+      this.#bottom = 0;
       this.#setUnseen(0);
     }
     const history = state.history(state.channelId);
@@ -56,6 +59,7 @@ export class Timeline {
       fill(this.#before, spinner());
       return;
     }
+    this.#unpinIfLeft();
     const heightBefore = this.scroller.scrollHeight;
     const firstBefore = this.#list.querySelector('.message')?.id;
     this.#before.replaceChildren(...(history.complete ? [emptyChannel(this.app, history.list.length === 0)] : [spinner()]));
@@ -119,7 +123,18 @@ export class Timeline {
 
   /** The room changed: a reader at the newest message stays there. */
   keepBottom() {
+    this.#unpinIfLeft();
     if (this.#pinned) this.toBottom(false);
+  }
+
+  /** The browser tells of scrolling late; a message that comes before must not carry the reader back down. */
+  #unpinIfLeft() {
+    if (this.scroller.scrollTop < this.#bottom - NEAR && !this.#nearBottom()) this.#pinned = false;
+  }
+
+  #nearBottom() {
+    const { scrollHeight, scrollTop, clientHeight } = this.scroller;
+    return scrollHeight - scrollTop - clientHeight < NEAR;
   }
 
   /** @param {boolean} smooth */
@@ -127,6 +142,8 @@ export class Timeline {
     this.#pinned = true;
     this.#setUnseen(0);
     this.scroller.scrollTo({ top: this.scroller.scrollHeight, behavior: smooth && !matchMedia('(prefers-reduced-motion: reduce)').matches ? 'smooth' : 'instant' });
+    // On the way down smoothly, it stands higher for a while: that is not the reader's doing.
+    this.#bottom = this.scroller.scrollTop;
   }
 
   /** @param {string} id @returns {boolean} whether it is among the loaded ones */
@@ -151,7 +168,8 @@ export class Timeline {
 
   async #scrolled() {
     const { scroller } = this;
-    this.#pinned = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR;
+    this.#pinned = this.#nearBottom();
+    if (this.#pinned) this.#bottom = scroller.scrollTop;
     if (this.#pinned) this.#setUnseen(0);
     const history = this.app.state.history(this.app.state.channelId ?? '');
     if (scroller.scrollTop > NEAR * 3 || !history || history.complete || this.#loadingOlder) return;
