@@ -25,8 +25,8 @@ from generator.engines.base import TakeSeed
 from generator.engines.moves import Moves
 from generator.engines.shot import Shot, noise_of
 
-SHAPES = ((1280, 720, 120), (1920, 1080, 150))
-RUNS = 3
+SHAPES = ((1280, 720, 120, 3), (1920, 1080, 150, 1))
+"""Width, height, frames, and how many runs the medians are of."""
 CHUNK = 4
 SLOWER = 1.5  # the paced decoder takes this much longer for a frame than x264 does
 
@@ -40,21 +40,21 @@ def main() -> None:
         "Encoding a clip (H.264, veryfast, CRF 18)",
         ["clip", "way", "wall s", "÷ export's", "peak MB", "÷ export's", "wait s", "share"],
         notes=[
-            f"Medians of {RUNS} runs, frames in chunks of {CHUNK}; peak memory is above the imports' and includes ffmpeg.",
+            f"Frames come in chunks of {CHUNK}; peak memory is above the imports' and includes ffmpeg.",
             f"Paced: the decoder needs {SLOWER} times as long for a frame as x264 (a video model's needs more).",
             "The wait's share is of the wall that the encode takes alone, unpaced.",
         ],
     )
     with tempfile.TemporaryDirectory() as folder:
-        for width, height, frames in SHAPES:
+        for width, height, frames, runs in SHAPES:
             source = Path(folder) / "frames.raw"
             _film(source, Plan(width, height, frames, 24, 1))
             shape = (str(source), str(width), str(height), str(frames))
-            theirs, their_peak = median_of(RUNS, "bench.encode", "export", *shape)
-            ours, our_peak = median_of(RUNS, "bench.encode", "stream", *shape, "0")
+            theirs, their_peak = median_of(runs, "bench.encode", "export", *shape)
+            ours, our_peak = median_of(runs, "bench.encode", "stream", *shape, "0")
             pace = SLOWER * ours["wall"] / frames
-            paced, paced_peak = median_of(RUNS, "bench.encode", "stream", *shape, str(pace))
-            clip = f"{width}x{height}, {frames} frames"
+            paced, paced_peak = median_of(runs, "bench.encode", "stream", *shape, str(pace))
+            clip = f"{width}x{height}, {frames} frames, median of {runs}"
             table.add(
                 clip,
                 "export_to_video",
