@@ -12,6 +12,7 @@ from clips.notices import listen
 from clips.postgres import Session
 from courier.posting import tick_cards
 from courier.wording import moment
+from sandbox.world import Times
 
 
 async def test_a_card_then_the_reply_then_no_card(office: Office) -> None:
@@ -125,6 +126,7 @@ async def test_deleted_clips_leave_the_channel(office: Office) -> None:
     assert (files(reply), labels(reply)) == ([], [])
 
 
+@pytest.mark.parametrize("times", [Times(nonce=0)], ids=["no nonce"], indirect=True)
 async def test_a_late_last_take_is_mentioned_once_more_and_only_once(office: Office) -> None:
     await office.ask(takes=2)
     await office.render()
@@ -171,6 +173,18 @@ async def test_a_message_that_is_the_same_is_not_sent_again(office: Office) -> N
     await office.pool.execute("UPDATE deliveries SET wanted_rev = wanted_rev + 1")
     await office.settle()
     assert office.box.record.calls["PATCH /channels/{channel_id}/messages/{message_id}"] == edits + 1
+
+
+async def test_what_another_courier_posted_meanwhile_is_not_taken_for_ours(office: Office) -> None:
+    await office.ask(takes=1)
+    courier = office.courier()
+    await office.settle(courier)
+    claim = await office.claim()
+    await office.settle()
+    assert await office.card_says("**Rendering**")
+    await queue.give_back(office.pool, claim)
+    await office.settle(courier)
+    assert await office.card_says("**Next in line.**")
 
 
 async def test_a_fresh_card_waits_and_a_reply_does_not(office: Office) -> None:
