@@ -35,6 +35,8 @@ from courier.roads import LONGEST_LIMIT, share_limits
 
 _log = logging.getLogger(__name__)
 _DRAIN = timedelta(seconds=5)
+_KEPT = timedelta(days=1)
+"""How long a blob stays that nothing refers to: longer than any request needs to come from its upload to its row."""
 _ABANDONED = timedelta(minutes=2)
 """An intake this old that is open still has lost its process, or the database was away when it ended."""
 
@@ -98,6 +100,7 @@ class Bot:
     client: Client
     courier: Courier
     notices: Notices
+    blobs: BlobStore
 
     async def run(self, token: str) -> NoReturn:
         """Work until cancelled. Raises `SetupError` where Discord does not let us in."""
@@ -112,8 +115,7 @@ class Bot:
                 group.create_task(_take_up(self.client, began))
                 group.create_task(_repeat(timedelta(hours=1), lambda: intakes.forget_old(parts.pool)))
                 group.create_task(_repeat(timedelta(hours=1), self._collect))
-                await self.client.connect()
-                raise SetupError("Discord has closed the connection for good. Start the bot again.")
+                await _stay_connected(self.client)
         except ExceptionGroup as failures:
             told, others = failures.split(SetupError)
             if told is None or others is not None:
@@ -121,6 +123,11 @@ class Bot:
             raise told.exceptions[0] from failures
         finally:
             await self.client.close()
+
+    async def _collect(self) -> None:
+        collected = await self.blobs.collect(self.client.parts.pool, _KEPT)
+        if collected.blobs:
+            _log.info("deleted %d blobs that nothing needs, %d bytes", collected.blobs, collected.bytes)
 
 
 def build(settings: Settings, pool: Pool, blobs: BlobStore, catalog: Catalog, notices: Notices) -> Bot:
@@ -132,7 +139,7 @@ def build(settings: Settings, pool: Pool, blobs: BlobStore, catalog: Catalog, no
     intake = Intake(Stores(pool, blobs, catalog, photos, downloads, checkpoints))
     client = Client(Parts(settings, pool, catalog, downloads, intake), session)
     courier = Courier(pool, blobs, client, catalog, attachment_limit=settings.attachment_limit, checkpoints=checkpoints)
-    return Bot(client, courier, notices)
+    return Bot(client, courier, notices, blobs)
 
 
 async def _log_in(client: Client, token: str) -> None:
@@ -142,21 +149,28 @@ async def _log_in(client: Client, token: str) -> None:
         raise SetupError(
             "DISCORD_TOKEN: Discord does not know this token. Copy it again from the application's Bot page."
         ) from error
-    except (OSError, aiohttp.ClientError, discord.DiscordServerError) as error:
+    except (OSError, aiohttp.ClientError, discord.HTTPException) as error:
         raise SetupError(f"Discord cannot be reached: {error}. Check the network, then start the bot again.") from error
+
+
+async def _stay_connected(client: Client) -> NoReturn:
+    """discord.py connects again by itself; what comes out of it is final."""
+    try:
+        await client.connect()
+    except (discord.ConnectionClosed, discord.GatewayNotFound, discord.PrivilegedIntentsRequired) as error:
+        raise SetupError(f"Discord has closed the connection for good: {error}") from error
+    raise SetupError("Discord has closed the connection for good. Start the bot again.")
 
 
 async def _take_up(client: Client, began: datetime) -> NoReturn:
     """Go on with the intakes that lost their process, at first those from before we began."""
     intake, pool = client.parts.intake, client.parts.pool
     await client.wait_until_ready()
-    await intake.resume(client, began)
 
-    async def abandoned() -> None:
-        await intake.resume(client, await intakes.now(pool) - _ABANDONED)
+    async def resume() -> None:
+        await intake.resume(client, max(began, await intakes.now(pool) - _ABANDONED))
 
-    await _repeat(timedelta(minutes=1), abandoned)
-    raise AssertionError
+    await _repeat(timedelta(minutes=1), resume)
 
 
 async def _repeat(every: timedelta, work: Callable[[], Awaitable[None]]) -> NoReturn:

@@ -27,7 +27,6 @@ from time import time
 from typing import Self
 from uuid import uuid4
 
-import asyncpg
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, from_url
@@ -53,8 +52,6 @@ FOR UPDATE SKIP LOCKED
 """
 _IS_REFERENCED = "SELECT blob_is_referenced($1)"
 _DELETE = "DELETE FROM blobs WHERE sha256 = $1"
-# The record of a deleted clip still names its blob. Infinity keeps the row out of collection; a put brings it back.
-_MARK_COLLECTED = "UPDATE blobs SET touched_at = 'infinity' WHERE sha256 = $1"
 
 
 class BlobMissingError(ZoetropeError):
@@ -176,11 +173,7 @@ class BlobStore:
             return None
         with _explained("did not delete a blob"), suppress(FileNotFoundError):  # an earlier try may have got this far
             await obstore.delete_async(self._store, _path(sha256))
-        try:
-            async with connection.transaction():
-                await connection.execute(_DELETE, sha256)
-        except asyncpg.ForeignKeyViolationError:
-            await connection.execute(_MARK_COLLECTED, sha256)
+        await connection.execute(_DELETE, sha256)
         return int(size)
 
 

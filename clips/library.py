@@ -49,8 +49,11 @@ _CLIP = """
 _COPY = "SELECT copy FROM copies WHERE take_id = $1 AND limit_bytes <= $2 ORDER BY limit_bytes DESC LIMIT 1"
 _ADD_COPY = "INSERT INTO copies (take_id, limit_bytes, copy) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _DELETE = """
-    UPDATE clips c SET deleted_at = now() FROM takes t
-    WHERE t.take_id = c.take_id AND t.guild_id = $1 AND t.request_id = $2 AND c.deleted_at IS NULL
+    WITH gone AS (
+        UPDATE clips c SET deleted_at = now(), master = NULL FROM takes t
+        WHERE t.take_id = c.take_id AND t.guild_id = $1 AND t.request_id = $2 AND c.deleted_at IS NULL
+        RETURNING c.take_id)
+    DELETE FROM copies WHERE take_id IN (SELECT take_id FROM gone)
 """
 
 

@@ -93,7 +93,7 @@ class Take:
 
     @property
     def has_clip(self) -> bool:
-        return self.master is not None and not self.clip_deleted
+        return self.master is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,7 +126,7 @@ CREATE INDEX takes_due ON takes (run_at) WHERE state IN ('backoff', 'parked');
 CREATE TABLE clips (
     take_id    bigint PRIMARY KEY REFERENCES takes,
     guild_id   bigint NOT NULL,
-    master     text NOT NULL REFERENCES blobs,
+    master     text REFERENCES blobs,
     width      integer NOT NULL,
     height     integer NOT NULL,
     frames     integer NOT NULL CHECK (frames > 0),
@@ -134,7 +134,8 @@ CREATE TABLE clips (
     has_sound  boolean NOT NULL,
     recipe     jsonb NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
-    deleted_at timestamptz
+    deleted_at timestamptz,
+    CHECK ((master IS NULL) = (deleted_at IS NOT NULL))
 );
 COMMENT ON TABLE clips IS 'The finished video of a take. A deleted clip keeps its row, so that the record stays whole, and loses its bytes.';
 CREATE INDEX clips_by_master ON clips (master);
@@ -150,6 +151,6 @@ CREATE INDEX copies_by_blob ON copies (copy);
 
 CREATE FUNCTION blob_is_referenced(a_sha256 text) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM photos WHERE sha256 = a_sha256)
-        OR EXISTS (SELECT FROM clips WHERE master = a_sha256 AND deleted_at IS NULL)
-        OR EXISTS (SELECT FROM copies JOIN clips USING (take_id) WHERE copy = a_sha256 AND deleted_at IS NULL)
+        OR EXISTS (SELECT FROM clips WHERE master = a_sha256)
+        OR EXISTS (SELECT FROM copies WHERE copy = a_sha256)
 $$;

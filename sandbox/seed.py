@@ -12,7 +12,7 @@ _BORN = at(1_750_000_000)
 _MILLISECOND = 1 << 22
 
 APP = App(_BORN, "Zoetrope", "Brings still photos to life.", owner_id=_BORN + 1)
-BOT = User(APP.id, "zoetrope", "Zoetrope", "#7c5cff", bot=True)
+BOT = User(APP.id, "zoetrope", "Zoetrope", "#e9a23b", bot=True)
 MARA = User(_BORN + 1, "mara", "Mara", "#e0567a")
 JUNO = User(_BORN + 2, "juno", "Juno", "#2f9e78")
 THEO = User(_BORN + 3, "theo", "Theo", "#3d7fd9")
@@ -51,8 +51,8 @@ def plant(store: Store) -> None:
 def _plant_guild(store: Store, guild: Guild) -> None:
     store.guilds.put(guild)
     everyone = Role(guild.id, guild.id, "@everyone", str(int(EVERYONE)), position=0)
-    of_bot = Role(guild.id + 1, guild.id, APP.name, str(int(EVERYONE)), color=0x7C5CFF, position=1, kind="bot")
-    supporters = Role(guild.id + 2, guild.id, "Supporters", "0", color=0xF47FFF, position=2, kind="booster")
+    of_bot = Role(guild.id + 1, guild.id, APP.name, str(int(EVERYONE)), color=0xE9A23B, position=1, kind="bot")
+    supporters = Role(guild.id + 2, guild.id, "Supporters", "0", color=0x4FA3A5, position=2, kind="booster")
     staff_bits = EVERYONE | Permission.MANAGE_GUILD | Permission.MANAGE_MESSAGES | Permission.MENTION_EVERYONE
     moderators = Role(guild.id + 3, guild.id, "Moderators", str(int(staff_bits)), color=0xE0567A, position=3)
     for role in (everyone, of_bot, supporters, moderators):

@@ -9,16 +9,20 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from signal import SIGKILL
+from uuid import uuid4
 
 import asyncpg
 import obstore
 import pytest
 from aiohttp import web
 
+from clips import library, queue
 from clips.blobs import BlobDamagedError, BlobMissingError, BlobStore, Collected
-from clips.domain import Sha256
+from clips.domain import GuildId, Sha256
 from clips.errors import RetryableError, SetupError
-from clips.postgres import Pool
+from clips.invariants import violations
+from clips.postgres import Pool, retrying
+from tests.library_of import CLIP, ask_for, enqueued, settle_in
 
 NOW = timedelta(0)
 HOUR = timedelta(hours=1)
@@ -119,17 +123,23 @@ async def test_collection_takes_what_is_old_and_unreferenced(blobs: BlobStore, p
 
 
 async def test_a_deleted_clips_record_outlives_its_bytes(blobs: BlobStore, pool: Pool, folder: Path):
-    await pool.execute("CREATE TABLE records (sha256 text REFERENCES blobs)")
-    await blobs.put(pool, CONTENT, "video/mp4")
-    await pool.execute("INSERT INTO records VALUES ($1)", NAME)
-    assert await blobs.collect(pool, NOW) == Collected(1, len(CONTENT))
+    await settle_in(pool, 1)
+    request = await enqueued(pool, ask_for(1, 2, takes=1))
+    generator = uuid4()
+    await queue.announce(pool, generator, "one", ["sketch"], [])
+    await queue.reap(pool, HOUR)
+    claim = await queue.claim(pool, generator, ["sketch"], [], HOUR)
+    assert claim is not None
+    await queue.record(pool, claim, await blobs.put(pool, CONTENT, "video/mp4"), CLIP, HOUR, {})
+    await library.add_copy(pool, claim.take_id, 1000, await blobs.put(pool, b"smaller", "video/mp4"))
+    assert await blobs.collect(pool, NOW) == Collected(1, 1)  # what `settle_in` calls a master, and nobody refers to
+    await retrying(pool, lambda conn: library.delete_clips(conn, GuildId(1), request))
+    assert await library.clip(pool, GuildId(1), claim.take_id) is None
+    assert await blobs.collect(pool, NOW) == Collected(2, len(CONTENT) + len(b"smaller"))
     assert not place(folder, NAME).exists()
-    assert await names(pool) == {NAME}
-    assert await blobs.collect(pool, NOW) == Collected(0, 0)
-    await blobs.put(pool, CONTENT, "video/mp4")
-    assert await blobs.get(NAME) == CONTENT
-    assert await blobs.collect(pool, HOUR) == Collected(0, 0)
-    assert await blobs.collect(pool, NOW) == Collected(1, len(CONTENT))
+    assert await pool.fetchval("SELECT count(*) FROM clips") == 1
+    async with pool.acquire() as conn:
+        assert await violations(conn) == []
 
 
 async def test_delete_is_for_what_nothing_refers_to(blobs: BlobStore, pool: Pool, folder: Path):
