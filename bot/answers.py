@@ -13,6 +13,7 @@ from clips.guilds import Rules
 from clips.intakes import Wish
 from clips.queue import Place
 from clips.requests import Ask
+from courier.message import MOST_CHARACTERS
 from courier.wording import count_of_takes, credits_of, moment
 
 
@@ -45,7 +46,7 @@ def accepted(facts: Accepted) -> str:
     if ask.lane is Lane.RELAXED:
         sentences.append("It is free in the relaxed lane, and renders when no fast work waits.")
         return "\n".join(sentences)
-    if facts.wish.takes is None and ask.takes < TAKES:
+    if ask.takes < (facts.wish.takes or TAKES):
         sentences.append(f"More takes would pass this server's limit of {facts.rules.click_limit} credits a click.")
     each = "" if one else f" ({plan.credits} a take)"
     sentences.append(
@@ -93,6 +94,16 @@ def apology(trace: str) -> str:
         "Something broke on our side, and nothing was charged. Please try again. "
         f"If it happens again, give the staff this number: `{trace}`."
     )
+
+
+def fitting(lines: Sequence[str]) -> str:
+    """As many whole lines, from the first on, as one message holds."""
+    text = ""
+    for line in lines:
+        if len(text) + len(line) + 1 > MOST_CHARACTERS:
+            break
+        text = f"{text}\n{line}" if text else line
+    return text
 
 
 def titled(model: Model) -> str:

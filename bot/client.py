@@ -50,6 +50,7 @@ class Client(Application):
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
             chunk_guilds_at_startup=False,
+            guild_ready_timeout=0.5,  # only what was left open waits for it
             max_messages=None,
             max_ratelimit_timeout=LONGEST_LIMIT,
             http_trace=share_limits(parts.pool),

@@ -18,7 +18,7 @@ _ATTEMPTS = 3
 
 
 class Downloads:
-    """Photos as bytes, a few at a time: each may be as large as the limits allow, and all are in memory at once."""
+    """Photos as bytes. Each may be as large as the limits allow: the caller bounds how many are in memory at once."""
 
     def __init__(
         self,
@@ -27,13 +27,11 @@ class Downloads:
         limits: PhotoLimits,
         *,
         bound: timedelta = timedelta(seconds=30),
-        at_once: int = 4,
     ) -> None:
         self._session = session
         self._hosts = frozenset(hosts)
         self._limits = limits
         self._timeout = aiohttp.ClientTimeout(total=bound.total_seconds(), sock_read=bound.total_seconds() / 3)
-        self._slots = asyncio.Semaphore(at_once)
 
     def allows(self, address: str) -> bool:
         """May a photo be fetched from there?"""
@@ -43,13 +41,12 @@ class Downloads:
         """The upload's bytes. Raises `PhotoError` where it is no attachment, has expired or is too large."""
         if not self.allows(address):
             raise PhotoError("That photo is not an upload in Discord. Save it and attach it as a file.")
-        async with self._slots:
-            for attempt in range(_ATTEMPTS):
-                await asyncio.sleep(0.5 * attempt)
-                try:
-                    return await self._once(address)
-                except (aiohttp.ClientError, TimeoutError, RetryableError) as error:
-                    _log.warning("downloading a photo failed: %s", str(error) or type(error).__name__)
+        for attempt in range(_ATTEMPTS):
+            await asyncio.sleep(0.5 * attempt)
+            try:
+                return await self._once(address)
+            except (aiohttp.ClientError, TimeoutError, RetryableError) as error:
+                _log.warning("downloading a photo failed: %s", str(error) or type(error).__name__)
         raise PhotoError("The photo could not be fetched from Discord just now. Try again in a minute.")
 
     async def _once(self, address: str) -> bytes:

@@ -31,6 +31,8 @@ from clips.postgres import Connection, Pool, retrying
 from clips.requests import Ask
 
 _log = logging.getLogger(__name__)
+_PHOTOS_IN_MEMORY = 4
+"""Uploads that are held at once, each of up to 32 MiB; further ones wait for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Intake:
         self._pool = stores.pool
         self._running: dict[int, asyncio.Task[None]] = {}
         self._closing = False
+        self._in_memory = asyncio.Semaphore(_PHOTOS_IN_MEMORY)
 
     async def take(self, interaction: discord.Interaction[discord.Client], wish: Wish) -> None:
         """Acknowledge an interaction, and answer it in the end: a request, or the reason why there is none.
@@ -218,9 +221,9 @@ class Intake:
             return stored
         if address is None:
             return None
-        upload = await self._stores.downloads.fetch(address)
-        photo = await self._stores.photos.read(upload)
-        await self._stores.blobs.put(self._pool, photo.data, PHOTO_TYPE)
+        async with self._in_memory:
+            photo = await self._stores.photos.read(await self._stores.downloads.fetch(address))
+            await self._stores.blobs.put(self._pool, photo.data, PHOTO_TYPE)
         stored = StoredPhoto(photo.sha256, photo.width, photo.height)
         await library.add_photo(self._pool, opened.guild_id, opened.user_id, stored)
         return stored

@@ -53,7 +53,8 @@ def specify(wish: Wish, model: Model) -> ClipSpec:
 def count_takes(wish: Wish, plan: Plan, rules: Rules) -> int:
     """How many takes one click makes: the member's number, else as many of three as one click may cost.
 
-    Raises `MemberError` where the server's limit for one click does not allow it.
+    A button makes as many as its request has, or fewer. Raises `MemberError` where the server's limit for one click
+    does not allow it.
     """
     if wish.lane is Lane.RELAXED:
         return wish.takes or TAKES
@@ -63,8 +64,8 @@ def count_takes(wish: Wish, plan: Plan, rules: Rules) -> int:
             f"One take of this costs {plan.credits} credits, and this server allows {rules.click_limit} for one "
             "click. Ask for a shorter clip, a smaller size or a lighter model, or use `lane: relaxed`, which is free."
         )
-    if wish.takes is None:
-        return min(TAKES, affordable)
+    if wish.takes is None or wish.parent_id is not None:
+        return min(wish.takes or TAKES, affordable)
     if wish.takes > affordable:
         raise MemberError(
             f"{wish.takes} takes cost {wish.takes * plan.credits} credits, and this server allows "

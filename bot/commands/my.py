@@ -5,15 +5,16 @@ from datetime import UTC, datetime, timedelta
 from discord import app_commands
 from discord.utils import format_dt, utcnow
 
+from bot import answers
 from bot.application import Interaction, Member, Parts, member_of
 from clips import deliveries, guilds, ledger, queue, requests
 from clips.deliveries import DeliveryKind
 from clips.domain import RequestStatus, TakeState
 from clips.requests import WholeRequest
 from courier.buttons import Action, ButtonId
-from courier.message import MOST_CHARACTERS, Button, Message, Style
+from courier.message import Button, Message, Style
 from courier.views import view_of
-from courier.wording import count_of_takes, credits_of, cut, member_text, model_of, moment
+from courier.wording import count_of_takes, credits_of, member_text, model_of, moment
 
 _LISTED = 10
 _PROMPT = 60
@@ -36,7 +37,7 @@ async def my_queue(interaction: Interaction) -> None:
         cancels.append(Button(f"Cancel #{request_id}", ButtonId(Action.CANCEL, request_id), Style.DANGER))
     if len(unfinished) > _LISTED:
         lines.append(f"And {len(unfinished) - _LISTED} more after these.")
-    content = cut("\n".join(lines), MOST_CHARACTERS) or "You wait for nothing. `/animate` brings a photo to life."
+    content = answers.fitting(lines) or "You wait for nothing. `/animate` brings a photo to life."
     rows = tuple(tuple(cancels[start : start + 5]) for start in range(0, len(cancels), 5))
     await interaction.edit_original_response(content=content, view=view_of(Message(content, rows=rows)))
 
@@ -48,7 +49,7 @@ async def my_clips(interaction: Interaction) -> None:
     recent = await requests.recent(parts.pool, member.guild_id, member.user_id, _LISTED)
     found = [await requests.read(parts.pool, member.guild_id, request_id) for request_id in recent]
     lines = [await _made(parts, member, whole) for whole in found if whole is not None and whole.clips]
-    content = cut("\n".join(lines), MOST_CHARACTERS) or "You have no clips here yet. `/animate` makes the first one."
+    content = answers.fitting(lines) or "You have no clips here yet. `/animate` makes the first one."
     await interaction.edit_original_response(content=content)
 
 

@@ -5,6 +5,7 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.utils import format_dt
 
+from bot import answers
 from bot.application import Interaction, member_of
 from clips import guilds, ledger
 from clips.domain import UserId
@@ -40,7 +41,7 @@ async def view(interaction: Interaction, member: discord.Member | None = None) -
     balance = await ledger.balance(pool, staff.guild_id, whose)
     entries = await ledger.history(pool, staff.guild_id, whose, _HISTORY)
     lines = [f"**{_name(member)}** {_standing(balance)}", *(_line(entry) for entry in entries)]
-    await interaction.edit_original_response(content="\n".join(lines))
+    await interaction.edit_original_response(content=answers.fitting(lines))
 
 
 @quota.command(name="set", description="How many credits come back every day")

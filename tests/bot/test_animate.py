@@ -213,3 +213,12 @@ async def test_fifty_members_at_once_are_acknowledged_in_time(stage: Stage, juno
     states = [await juno.outcome(each, until=1) for each in made]
     assert [state["state"] for state in states] == ["acknowledged"] * 50
     assert len(await stage.request_ids()) == 5
+
+
+async def test_a_button_makes_fewer_takes_where_the_limit_has_sunk(stage: Stage, juno: Person, lobby: str):
+    await stage.ask(juno, lobby, takes=2)
+    await stage.finish(2)
+    reply = await stage.shown(juno, lobby, lambda message: len(message["attachments"]) == 2)
+    await stage.rule(click_limit=3)
+    answer = await stage.answer(juno, await stage.press(juno, reply, "Reroll"))
+    assert "1 take with" in answer["content"] and "More takes would pass this server's limit of 3" in answer["content"]
