@@ -193,7 +193,7 @@ def test_nothing_is_told_while_another_take_may_still_come() -> None:
 
 
 def test_deleted_clips_are_told_only_where_they_were_seen() -> None:
-    request = whole(take(1, S.DONE, clip_deleted=True), take(2, S.DONE, clip_deleted=True))
+    request = whole(*(take(index, S.DONE, clip_deleted=True, master=None) for index in (1, 2)))
     assert reply(request, model=WAN, posted=False) is None
     message = replied(request, posted=True)
     assert message.content.startswith("The clips were deleted and cannot be brought back.")
