@@ -1,0 +1,177 @@
+"""Rendering with Wan 2.2 TI2V-5B: our engine beside plain diffusers (`pipe(…)`, `export_to_video`) in one run.
+
+On a CPU with small random weights, which shows what our path costs; on a GPU with full-size random weights from the
+model's own configuration, which time like the trained ones. No network: `python -m bench.render [--cpu|--gpu]`.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from bench.memory import measured
+from bench.report import Table
+
+_ROOM = 40 * 10**9  # bytes for the full-size weights and some frames
+
+Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A device with what is rendered on it."""
+
+    name: str
+    device: str
+    width: int
+    height: int
+    frames: int
+    steps: int
+    rounds: int
+
+    @property
+    def said(self) -> str:
+        return f"{self.name}: {self.frames} frames of {self.width}x{self.height}, {self.steps} steps"
+
+
+_SMALL = Stage("small, CPU", "cpu", 256, 160, 13, 6, rounds=5)
+_FULL = Stage("full, GPU", "cuda", 1280, 704, 121, 4, rounds=1)
+
+
+def main() -> None:
+    """Measure what this machine can, and publish the tables."""
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--cpu", action="store_true", help="the small weights on the CPU only")
+    options.add_argument("--gpu", action="store_true", help="the full-size weights on the GPU only")
+    options.add_argument("--steps", type=int, default=4, help="denoising steps on the GPU")
+    options.add_argument("--seconds", type=int, default=350, help="when to end, whatever is still to be measured")
+    wish = options.parse_args(_own_arguments())
+    ends = time.monotonic() + wish.seconds
+    gpu = _gpu()
+    table = Table(
+        "render",
+        "Rendering a clip (Wan 2.2 TI2V-5B, random weights, guidance 5)",
+        [
+            "size",
+            "way",
+            "wall s",
+            "÷ plain",
+            "CPU s",
+            "a step s",
+            "decode s",
+            "rest ÷ wall",
+            "host MB",
+            "GPU GB",
+            "load s",
+        ],
+        notes=[
+            "Wall: photo and prompt in, MP4 out, with the model loaded; the best round.",
+            "Rest: the share of the wall outside the transformer, encodes and decode among it. Plain: diffusers alone.",
+            "CPU: of all threads and of ffmpeg; on a busy machine it compares better than the wall does.",
+            "Host memory is the peak above the imports', with the loading and ffmpeg.",
+            f"{_SMALL.said}, 1 thread. {replace(_FULL, steps=wish.steps).said}.",
+            f"GPU: {gpu or 'none'}. {_versions()}",
+        ],
+    )
+    checks = Table("render-checks", "The engine with full-size weights", ["what", "figure"])
+    if not wish.gpu:
+        _beside(table, checks, _SMALL, ends)
+    if gpu and not wish.cpu:
+        _beside(table, checks, replace(_FULL, steps=wish.steps), ends)
+    else:
+        table.add(_FULL.name, "plain", *[None] * 9)
+        table.add(_FULL.name, "ours", *[None] * 9)
+        checks.add("everything", None)
+    table.publish()
+    checks.publish()
+
+
+def _own_arguments() -> list[str]:
+    """None where `python -m bench` runs this among others."""
+    return sys.argv[1:] if Path(sys.argv[0]).stem == "render" else []
+
+
+def _beside(table: Table, checks: Table, stage: Stage, ends: float) -> None:
+    with tempfile.TemporaryDirectory(dir=_roomy(stage)) as folder:
+        if _run("build", stage, folder, ends, checks) is None:
+            return
+        plain = _run("plain", stage, folder, ends, checks)
+        ours = _run("ours", stage, folder, ends, checks)
+        for way, figures in (("plain", plain), ("ours", ours)):
+            table.add(stage.name, way, *_row(figures, plain, stage))
+        if stage.device == "cuda":
+            for part in ("text", "photo"):
+                checks.add(f"{part} encode s", ours[0][part] if ours else None)
+            for figures in (ours, _run("decoding", stage, folder, ends, checks)):
+                for name, figure in (figures[0] if figures else {}).items():
+                    if " " in name:  # the others are one word and in the table
+                        checks.add(name, figure)
+
+
+def _run(way: str, stage: Stage, folder: str, ends: float, checks: Table) -> tuple[Figures, float] | None:
+    """A way's figures and its peak of host memory in MB; None, and why, where it failed or there was no time left."""
+    left = int(ends - time.monotonic())
+    if left < 20:
+        checks.notes.append(f"{stage.device}: no time was left for “{way}”.")
+        return None
+    numbers = (stage.width, stage.height, stage.frames, stage.steps, stage.rounds, left)
+    began = time.monotonic()
+    try:
+        figures = measured("bench.render_child", way, folder, stage.device, *map(str, numbers))
+    except (RuntimeError, ValueError) as error:
+        checks.notes.append(f"{stage.device}: “{way}” failed: {error}")
+        figures = None
+    print(f"{stage.device} {way}: {time.monotonic() - began:.0f} s, {figures}", file=sys.stderr, flush=True)
+    return figures
+
+
+def _row(
+    figures: tuple[Figures, float] | None, plain: tuple[Figures, float] | None, stage: Stage
+) -> list[float | None]:
+    if figures is None:
+        return [None] * 9
+    said, host = figures
+    return [
+        said["wall"],
+        said["wall"] / plain[0]["wall"] if plain else None,
+        said["cpu"],
+        said["transformer"] / stage.steps,
+        said["decoder"],
+        1 - said["transformer"] / said["wall"],
+        host,
+        said["gpu"] if stage.device == "cuda" else None,
+        said["load"],
+    ]
+
+
+def _roomy(stage: Stage) -> str | None:
+    """A folder in memory for the full-size weights, where there is one with room; else the usual one."""
+    memory = Path("/dev/shm")
+    fits = stage.device == "cuda" and memory.is_dir() and shutil.disk_usage(memory).free > _ROOM
+    return str(memory) if fits else None
+
+
+def _gpu() -> str:
+    """The GPU's name, empty without one; asked in a process of its own, because a CUDA context takes memory."""
+    ask = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else '')"
+    return subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _versions() -> str:
+    said: list[str] = []
+    for library in ("torch", "diffusers", "transformers", "accelerate"):
+        try:
+            said.append(f"{library} {version(library)}")
+        except PackageNotFoundError:
+            said.append(f"{library} ?")
+    return ", ".join(said)
+
+
+if __name__ == "__main__":
+    main()
