@@ -48,9 +48,10 @@ def accepted(facts: Accepted) -> str:
         return "\n".join(sentences)
     if ask.takes < (facts.wish.takes or TAKES):
         sentences.append(f"More takes would pass this server's limit of {facts.rules.click_limit} credits a click.")
+    held = ask.takes * plan.credits
     each = "" if one else f" ({plan.credits} a take)"
     sentences.append(
-        f"{credits_of(ask.takes * plan.credits)}{each} are set aside, and you pay only for what is rendered. "
+        f"{credits_of(held)}{each} {'is' if held == 1 else 'are'} set aside, and you pay only for what is rendered. "
         f"{credits_of(facts.left)} left today."
     )
     return "\n".join(sentences)

@@ -195,6 +195,9 @@ async def test_models_are_suggested_with_price_and_wait(stage: Stage, juno: Pers
     assert [name.split(" · ")[0] for name in await suggested("WAN")] == ["Wan 2.2 TI2V 5B"]
     assert [name.split(" · ")[0] for name in await suggested("", platform="sketch")] == ["Sketch"]
     assert await suggested("svd") == []
+    await stage.announce("wan-2.2-ti2v-5b")
+    await stage.animate(juno, lobby)
+    assert "18 credits a second · starts in about 2 min" in (await suggested("wan"))[0]
 
 
 async def test_fifty_members_at_once_are_acknowledged_in_time(stage: Stage, juno: Person, lobby: str):
