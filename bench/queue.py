@@ -112,8 +112,10 @@ async def _zoetrope_pickup(dsn: str) -> Milliseconds:
                 picked.put_nowait(perf_counter())
                 await queue.stop(pool, claim, timedelta())
 
+        asks = [_ask(number) for number in range(50)]
+
         async def enqueue(number: int) -> None:
-            await retrying(pool, lambda conn: queue.enqueue(conn, _ask(number)))
+            await retrying(pool, lambda conn: queue.enqueue(conn, asks[number % 50]), one_statement=True)
 
         worker = asyncio.create_task(work())
         try:

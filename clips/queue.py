@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from clips import requests
-from clips.domain import GuildId, Progress, RequestId, Sha256, TakeId, TakeState
+from clips.domain import GuildId, Lane, Progress, RequestId, Sha256, TakeId, TakeState
 from clips.errors import MemberError
 from clips.ffmpeg import Encoded
 from clips.postgres import Connection, Pool, retrying
@@ -73,7 +73,7 @@ class Place:
     ends_in: float
 
 
-_ENQUEUE = "SELECT enqueue_takes(r, $2, $3, $4, $5, $6) FROM requests r WHERE request_id = $1"
+_ENQUEUE = "SELECT * FROM enqueue_request($1, $2, $3, $4, $5, $6)"
 _CLAIM = "SELECT * FROM claim_take($1, $2, $3, $4, $5)"
 _BEAT = "SELECT * FROM beat_take($1, $2, $3, $4, $5, $6, $7)"
 _RECORD = "SELECT record_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
@@ -105,29 +105,27 @@ _WAITS = """
 
 
 async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tuple[RequestId, bool]:
-    """Write down a request with its takes, holds and messages. The caller's transaction makes it one.
+    """Write down a request with its takes, holds and messages: one statement, all or nothing.
 
     Returns the request and whether it is new: an interaction that has one already gets that, and nothing is held again.
-    Raises `MemberError` where credits or room are short; the transaction must then be rolled back.
+    Raises `MemberError` where credits or room are short; a transaction around it must then be rolled back.
     """
-    request_id = await requests.insert(conn, ask)
-    if request_id is None:
-        if ask.interaction_id is None or (known := await requests.by_interaction(conn, ask.interaction_id)) is None:
-            raise LookupError("the request is neither new nor known")
-        return known, False
     # The command line has no budget; a relaxed take is free.
-    quote = 0 if ask.guild_id == 0 or ask.lane == "relaxed" else ask.plan.credits
+    quote = 0 if ask.guild_id == 0 or ask.lane is Lane.RELAXED else ask.plan.credits
+    cost = ask.plan.credits * 1000
     try:
-        await conn.execute(
-            _ENQUEUE, request_id, ask.spec.model, ask.take_seeds, ask.plan.credits * 1000, quote, role_weight
+        row = await conn.fetchrow(
+            _ENQUEUE, requests.row_of(ask), ask.spec.model, ask.take_seeds, cost, quote, role_weight
         )
     except asyncpg.PostgresError as error:
         raise _refusal(error) from error
-    return request_id, True
+    if row is None:
+        raise LookupError("enqueue_request gave no row")
+    return row["request_id"], row["is_new"]
 
 
 def _refusal(error: asyncpg.PostgresError) -> Exception:
-    """The refusals of `enqueue_takes` in words; any other error as it is."""
+    """The refusals of `enqueue_request` in words; any other error as it is."""
     message = error.as_dict()
     code = message.get("sqlstate", "")
     if not code.startswith("ZT"):

@@ -136,12 +136,6 @@ class WholeRequest:
         return sum(take.charged or 0 for take in self.takes)
 
 
-_INSERT = """
-    INSERT INTO requests (interaction_id, guild_id, channel_id, user_id, kind, lane, spec, plan, photo, end_photo, seed,
-                          variation, spoiler, parent_id, parent_take)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-    ON CONFLICT (interaction_id) DO NOTHING RETURNING request_id
-"""
 _BY_INTERACTION = "SELECT request_id FROM requests WHERE interaction_id = $1"
 _ONE = """
     SELECT *, (SELECT count(*) FROM takes t WHERE t.request_id = r.request_id) AS takes
@@ -170,26 +164,25 @@ _UNFINISHED = """
 _CHOOSE = "UPDATE requests SET chosen_take = $3 WHERE request_id = $1 AND guild_id = $2"
 
 
-async def insert(conn: Connection, ask: Ask) -> RequestId | None:
-    """Write a request down. None: its interaction already has one."""
-    return await conn.fetchval(
-        _INSERT,
-        ask.interaction_id,
-        ask.guild_id,
-        ask.channel_id,
-        ask.user_id,
-        ask.kind,
-        ask.lane,
-        _spec.dump_python(ask.spec, mode="json"),
-        _plan.dump_python(ask.plan, mode="json"),
-        ask.photo,
-        ask.end_photo,
-        ask.seed,
-        ask.variation,
-        ask.spoiler,
-        ask.parent_id,
-        ask.parent_take,
-    )
+def row_of(ask: Ask) -> dict[str, object]:
+    """The columns of a new request, as JSON can carry them."""
+    return {
+        "interaction_id": ask.interaction_id,
+        "guild_id": ask.guild_id,
+        "channel_id": ask.channel_id,
+        "user_id": ask.user_id,
+        "kind": ask.kind,
+        "lane": ask.lane,
+        "spec": _spec.dump_python(ask.spec, mode="json"),
+        "plan": _plan.dump_python(ask.plan, mode="json"),
+        "photo": ask.photo,
+        "end_photo": ask.end_photo,
+        "seed": ask.seed,
+        "variation": ask.variation,
+        "spoiler": ask.spoiler,
+        "parent_id": ask.parent_id,
+        "parent_take": ask.parent_take,
+    }
 
 
 async def by_interaction(conn: Connection | Pool, interaction_id: int) -> RequestId | None:

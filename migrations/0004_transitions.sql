@@ -1,20 +1,23 @@
 -- Every transition of a take. Lock order: take → member account → server account → flow → share → waiting take → delivery.
 -- Rows are locked FOR NO KEY UPDATE, so that a foreign key check never waits for a transition.
+-- All in plpgsql, which keeps its plans: a function in SQL is planned at every call, which costs more than it does.
 
 -- Is a generator alive that runs this model?
-CREATE FUNCTION model_is_live(a_model text) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM generators
-                   WHERE a_model = ANY (models) AND seen_at > clock_timestamp() - interval '30 seconds')
-$$;
+CREATE FUNCTION model_is_live(a_model text) RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM generators
+                   WHERE a_model = ANY (models) AND seen_at > clock_timestamp() - interval '30 seconds');
+END $$;
 
 -- The system's virtual time in a lane: where an idle flow joins, so that nobody saves up idle time.
-CREATE FUNCTION virtual_now(a_lane text) RETURNS double precision LANGUAGE sql STABLE AS $$
-    SELECT coalesce(
+CREATE FUNCTION virtual_now(a_lane text) RETURNS double precision LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN coalesce(
         least((SELECT vkey FROM takes WHERE state = 'ready' AND lane = a_lane ORDER BY vkey, take_id LIMIT 1),
               (SELECT max(vkey) FROM takes WHERE state = 'running' AND lane = a_lane)),
         (SELECT max(vtime) FROM flows WHERE lane = a_lane),
-        0)
-$$;
+        0);
+END $$;
 
 -- Follow a take that leaves `a_take.state` (NULL: it is new) for `a_to`: the one place that changes a flow's counts.
 -- `a_shift` moves the flow's virtual time: forward at a claim, back when a claim came to nothing.
@@ -86,30 +89,45 @@ BEGIN
     PERFORM pg_notify('deliveries', '');
 END $$;
 
--- Put the takes of a new request into its member's flow, hold their price, and have its messages posted.
+-- Write down a request (`a_ask`: its row), put its takes into its member's flow, hold their price, have its messages
+-- posted. An interaction that has a request already gets that one, and nothing else happens.
 -- ZT001: the member lacks credits. ZT002: the server does. ZT003: the member has too many takes unfinished.
-CREATE FUNCTION enqueue_takes(a_request requests, a_model text, a_seeds bigint[], a_cost_ms integer, a_quote bigint,
-                              a_role_weight double precision)
-RETURNS SETOF bigint LANGUAGE plpgsql AS $$
+CREATE FUNCTION enqueue_request(a_ask jsonb, a_model text, a_seeds bigint[], a_cost_ms integer, a_quote bigint,
+                                a_role_weight double precision, OUT request_id bigint, OUT is_new boolean)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
 DECLARE
+    ask   requests := jsonb_populate_record(NULL::requests, a_ask);
     guild guilds;
     flow  flows;
     ids   bigint[];
     take  takes;
 BEGIN
-    SELECT * INTO STRICT guild FROM guilds WHERE guild_id = a_request.guild_id;
+    INSERT INTO requests (interaction_id, guild_id, channel_id, user_id, kind, lane, spec, plan, photo, end_photo, seed,
+                          variation, spoiler, parent_id, parent_take)
+        VALUES (ask.interaction_id, ask.guild_id, ask.channel_id, ask.user_id, ask.kind, ask.lane, ask.spec, ask.plan,
+                ask.photo, ask.end_photo, ask.seed, ask.variation, ask.spoiler, ask.parent_id, ask.parent_take)
+        ON CONFLICT (interaction_id) DO NOTHING RETURNING requests.request_id INTO enqueue_request.request_id;
+    is_new := FOUND;
+    IF NOT is_new THEN
+        SELECT r.request_id INTO STRICT enqueue_request.request_id FROM requests r
+            WHERE r.interaction_id = ask.interaction_id;
+        RETURN;
+    END IF;
+
     WITH inserted AS (
         INSERT INTO takes (request_id, guild_id, user_id, lane, index, seed, model, cost_ms, state)
-            SELECT a_request.request_id, a_request.guild_id, a_request.user_id, a_request.lane, i, seed,
-                   a_model, a_cost_ms, 'waiting'
+            SELECT enqueue_request.request_id, ask.guild_id, ask.user_id, ask.lane, i, s.seed, a_model, a_cost_ms,
+                   'waiting'
                 FROM unnest(a_seeds) WITH ORDINALITY AS s (seed, i)
             RETURNING take_id)
         SELECT array_agg(take_id ORDER BY take_id) INTO ids FROM inserted;
-    PERFORM hold_credits(a_request.guild_id, a_request.user_id, ids, a_quote);
+    PERFORM hold_credits(ask.guild_id, ask.user_id, ids, a_quote);
 
-    INSERT INTO shares (guild_id, lane) VALUES (a_request.guild_id, a_request.lane) ON CONFLICT DO NOTHING;
+    SELECT * INTO STRICT guild FROM guilds WHERE guild_id = ask.guild_id;
+    INSERT INTO shares (guild_id, lane) VALUES (ask.guild_id, ask.lane) ON CONFLICT DO NOTHING;
     INSERT INTO flows AS f (guild_id, user_id, lane, role_weight, max_running)
-        VALUES (a_request.guild_id, a_request.user_id, a_request.lane, a_role_weight, guild.max_running)
+        VALUES (ask.guild_id, ask.user_id, ask.lane, a_role_weight, guild.max_running)
         ON CONFLICT (guild_id, user_id, lane)
             DO UPDATE SET role_weight = excluded.role_weight, max_running = excluded.max_running
         RETURNING f.* INTO flow;
@@ -121,15 +139,14 @@ BEGIN
         take.state := NULL;
         PERFORM recount_flow(take, 'waiting');
     END LOOP;
-    PERFORM promote(a_request.guild_id, a_request.user_id, a_request.lane);
+    PERFORM promote(ask.guild_id, ask.user_id, ask.lane);
     -- The command line has no channel.
-    IF a_request.guild_id <> 0 THEN
+    IF ask.guild_id <> 0 THEN
         INSERT INTO deliveries (request_id, kind, guild_id, channel_id)
-            SELECT a_request.request_id, kind, a_request.guild_id, a_request.channel_id
-                FROM unnest(ARRAY['card', 'reply']) kind;
+            VALUES (enqueue_request.request_id, 'card', ask.guild_id, ask.channel_id),
+                   (enqueue_request.request_id, 'reply', ask.guild_id, ask.channel_id);
         PERFORM pg_notify('deliveries', '');
     END IF;
-    RETURN QUERY SELECT unnest(ids);
 END $$;
 
 -- Lease the fairest ready take that the generator can run: the fast lane's head, else the relaxed lane's.
@@ -177,18 +194,24 @@ END $$;
 -- Renew a lease, write down progress, hear of a cancel. No row: the take is somebody else's now, stop rendering.
 CREATE FUNCTION beat_take(a_take bigint, a_generator uuid, a_fence integer, a_phase text, a_done integer, a_total integer,
                           a_lease interval)
-RETURNS SETOF boolean LANGUAGE sql AS $$
-    UPDATE takes SET lease_until = clock_timestamp() + a_lease, phase = a_phase, done = a_done, total = a_total
+RETURNS SETOF boolean LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY UPDATE takes
+        SET lease_until = clock_timestamp() + a_lease, phase = a_phase, done = a_done, total = a_total
         WHERE take_id = a_take AND state = 'running' AND generator_id = a_generator AND fence = a_fence
-        RETURNING cancel_requested
-$$;
+        RETURNING cancel_requested;
+END $$;
 
 -- Lock a running take for the generator that still owns it. All NULL: it does not.
-CREATE FUNCTION lock_own_take(a_take bigint, a_generator uuid, a_fence integer) RETURNS takes LANGUAGE sql AS $$
-    SELECT * FROM takes
+CREATE FUNCTION lock_own_take(a_take bigint, a_generator uuid, a_fence integer) RETURNS takes LANGUAGE plpgsql AS $$
+DECLARE
+    take takes;
+BEGIN
+    SELECT * INTO take FROM takes
         WHERE take_id = a_take AND state = 'running' AND generator_id = a_generator AND fence = a_fence
-        FOR NO KEY UPDATE
-$$;
+        FOR NO KEY UPDATE;
+    RETURN take;
+END $$;
 
 -- The last transition of a take: settle, leave the flow, make room for the next.
 CREATE FUNCTION end_take(a_take takes, a_state text, a_gpu_ms bigint, a_charge bigint, a_error text, a_fault text)

@@ -80,7 +80,7 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         console.print(_told(ask.plan, order), highlight=False)
         children = await stack.enter_async_context(supervised(settings.home / "logs"))
         await _ensure_generator(children, pool, settings, dsn, order.model)
-        request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask))
+        request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
             whole = await children.guard(_watch(pool, request_id, console))
         except asyncio.CancelledError:
