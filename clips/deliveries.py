@@ -14,8 +14,8 @@ from clips.postgres import Connection, Pool, retrying
 
 CHANGED = "deliveries"
 """Notice: a delivery is out of date."""
-LEASE = timedelta(seconds=60)
-"""Longer than the slowest upload; a courier that dies is followed after it."""
+LEASE = timedelta(seconds=15)
+"""A courier that dies is followed after it; one that lives renews it for as long as its upload takes."""
 
 
 class DeliveryKind(StrEnum):
