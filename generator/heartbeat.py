@@ -8,7 +8,7 @@ of the database it tries again and again; the render goes on.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from datetime import timedelta
 from threading import Thread
 from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 from uuid import UUID
 
 from clips import queue
@@ -26,9 +26,6 @@ from clips.queue import Claim
 from generator.watch import Watch
 
 log = logging.getLogger(__name__)
-
-Die = Callable[[int], object]
-"""Ends the process at once with an exit code."""
 
 EXIT_AGAIN = 75
 """EX_TEMPFAIL: start the generator again."""
@@ -51,15 +48,12 @@ class Heartbeat:
     `loaded` names the models in memory; the worker sets it.
     """
 
-    def __init__(
-        self, dsn: str, identity: Identity, *, lease: timedelta, stall: timedelta, die: Die = os._exit
-    ) -> None:
+    def __init__(self, dsn: str, identity: Identity, *, lease: timedelta, stall: timedelta) -> None:
         self.loaded: Sequence[str] = ()
         self._dsn = dsn
         self._identity = identity
         self._lease = lease
         self._stall = stall
-        self._die = die
         self._watch: Watch | None = None
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
@@ -97,7 +91,7 @@ class Heartbeat:
                 self._started.set_exception(error)
             else:
                 log.critical("The heartbeat failed; the generator ends.", exc_info=error)
-                self._kill(1)
+                _end_process(1)
 
     async def _live(self) -> None:
         self._end = asyncio.Event()
@@ -121,12 +115,12 @@ class Heartbeat:
     async def _beats(self, pool: Pool) -> None:
         """Renew every third of the lease; with news, at most once a second."""
         every = self._lease.total_seconds() / 3
-        told = (0, None)
+        told: object = None
         beaten_at = 0.0
         while True:
             watch, hurried = self._watch, self._wake.is_set()
             self._wake.clear()
-            news = watch is not None and told != (watch.claim.fence, watch.progress)
+            news = watch is not None and told != (watch.claim, watch.progress)
             if watch is not None and (news or hurried or monotonic() - beaten_at >= every):
                 progress = watch.progress
                 try:
@@ -134,7 +128,7 @@ class Heartbeat:
                 except _TROUBLE as error:
                     log.warning("Could not renew the lease of take %d; trying again. %s", watch.claim.take_id, error)
                 else:
-                    told = (watch.claim.fence, progress)
+                    told = (watch.claim, progress)
                     beaten_at = monotonic()
             await self._rest(min(1.0, every))
 
@@ -176,8 +170,9 @@ class Heartbeat:
                     watch.idle,
                     watch.progress.phase,
                 )
-                self._kill(EXIT_AGAIN)
+                _end_process(EXIT_AGAIN)
 
-    def _kill(self, code: int) -> None:
-        logging.shutdown()
-        self._die(code)
+
+def _end_process(code: int) -> NoReturn:
+    logging.shutdown()
+    os._exit(code)

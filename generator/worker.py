@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 _POLL = 5.0
 """Seconds after which the queue is asked again though no notice came."""
-_GRACE = 5.0
+GRACE = 5.0
 """Seconds that an engine has for noticing that it is to stop."""
 
 
@@ -116,9 +116,9 @@ class Worker:
             await asyncio.wait({making, due}, return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
                 watch.stop()
-                await asyncio.wait({making}, timeout=_GRACE)
+                await asyncio.wait({making}, timeout=GRACE)
             if not making.done():
-                raise _StuckError(f"the engine did not stop within {_GRACE:g} s")
+                raise _StuckError(f"the engine did not stop within {GRACE:g} s")
             return making.result()
         finally:
             due.cancel()

@@ -31,10 +31,6 @@ ADA = UserId(11)
 BOUND = 20.0
 """Seconds for anything here: far beyond what it takes on a busy machine."""
 SHORT = Plan(width=160, height=120, frames=24, fps=24, credits=2)
-MEDIUM = Plan(width=854, height=480, frames=360, fps=24, credits=12)
-"""A render of a few seconds, for something to happen in the middle."""
-LONG = Plan(width=1920, height=1080, frames=360, fps=24, credits=30)
-"""A render that no test waits for."""
 SOON = "1.5"
 """A lease that is soon lost."""
 
@@ -79,10 +75,10 @@ class Studio:
         )
 
     def generator(
-        self, *, engine: str | None = None, **settings: str
+        self, engine: str | None = None, **settings: str
     ) -> contextlib.AbstractAsyncContextManager["Generator"]:
-        """A generator as its own process. `engine`: how it is broken."""
-        return generating(self.dsn, self.folder, engine=engine, **settings)
+        """A generator as its own process. `engine`: what stands in for the sketch."""
+        return generating(self.dsn, self.folder, engine, **settings)
 
     async def promises_hold(self) -> None:
         async with self.pool.acquire() as conn:
@@ -124,7 +120,7 @@ class Generator:
 
 @contextlib.asynccontextmanager
 async def generating(
-    dsn: str, folder: Path, *, engine: str | None = None, token: str | None = None, **settings: str
+    dsn: str, folder: Path, engine: str | None = None, *, token: str | None = None, **settings: str
 ) -> AsyncGenerator[Generator]:
     """A generator as its own process; what still runs of it at the end is killed. Its blobs are in `folder`."""
     environment = {
@@ -138,7 +134,7 @@ async def generating(
     environment.pop("DISCORD_TOKEN", None)
     if token is not None:
         environment["DISCORD_TOKEN"] = token
-    module = ["generator"] if engine is None else ["tests.generator.broken", engine]
+    module = ["generator"] if engine is None else ["tests.generator.understudy", engine]
     command = bound_to_us([sys.executable, "-m", *module], death=signal.SIGKILL)
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=STDOUT)
     generator = Generator(process)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from clips.embedded import embedded
 from clips.migrate import migrate
 from clips.postgres import Session, connect, connect_pool
 from tests.conftest import CARELESS
-from tests.generator.studio import LONG, MEDIUM, SOON, Studio, studio
+from tests.generator.cable import Cable
+from tests.generator.studio import SOON, Studio, studio
 
 
 async def the_one_clip(room: Studio, request: RequestId) -> None:
@@ -46,8 +48,8 @@ async def test_two_generators_finish_the_takes_of_one_request(room: Studio):
 
 
 async def test_sigterm_in_the_middle_gives_the_take_back_within_the_bound(room: Studio):
-    request = await room.ask(LONG)
-    async with room.generator(stop_seconds="0.5") as generator:
+    request = await room.ask()
+    async with room.generator("forever", stop_seconds="0.5") as generator:
         await room.rendering(request)
         began = time.monotonic()
         assert await generator.stopped() == 0, generator.said
@@ -57,8 +59,8 @@ async def test_sigterm_in_the_middle_gives_the_take_back_within_the_bound(room: 
 
 
 async def test_a_second_sigterm_stops_at_once(room: Studio):
-    request = await room.ask(LONG)
-    async with room.generator(stop_seconds="600") as generator:
+    request = await room.ask()
+    async with room.generator("forever", stop_seconds="600") as generator:
         await room.rendering(request)
         generator.process.send_signal(signal.SIGTERM)
         await asyncio.sleep(0.3)
@@ -69,8 +71,9 @@ async def test_a_second_sigterm_stops_at_once(room: Studio):
 
 async def test_a_stopped_clock_is_fenced(room: Studio):
     """SIGSTOP past the lease: another generator makes the take, and the first, awake again, writes nothing."""
-    request = await room.ask(MEDIUM)
-    async with room.generator(lease_seconds=SOON) as one, room.generator(lease_seconds=SOON) as two:
+    slow, lease = "takes its time", SOON
+    request = await room.ask()
+    async with room.generator(slow, lease_seconds=lease) as one, room.generator(slow, lease_seconds=lease) as two:
         await room.rendering(request)
         owner = await room.pool.fetchval(
             "SELECT name FROM generators JOIN takes USING (generator_id) WHERE request_id = $1", request
@@ -85,8 +88,8 @@ async def test_a_stopped_clock_is_fenced(room: Studio):
 
 
 async def test_a_cancel_reaches_the_generator_in_the_middle(room: Studio):
-    request = await room.ask(LONG)
-    async with room.generator() as generator:
+    request = await room.ask()
+    async with room.generator("forever") as generator:
         await room.rendering(request)
         await queue.cancel(room.pool, request)
         [take] = await room.ended(request)
@@ -96,7 +99,7 @@ async def test_a_cancel_reaches_the_generator_in_the_middle(room: Studio):
 
 async def test_an_engine_that_hangs_ends_its_process_and_the_take_goes_on(room: Studio):
     request = await room.ask()
-    async with room.generator(engine="hangs", stall_seconds="1.5", lease_seconds=SOON) as hanging:
+    async with room.generator("hangs", stall_seconds="1.5", lease_seconds=SOON) as hanging:
         assert await hanging.ended() == 75
         assert "showed no progress for" in hanging.said
     async with room.generator(lease_seconds=SOON):
@@ -105,7 +108,7 @@ async def test_an_engine_that_hangs_ends_its_process_and_the_take_goes_on(room: 
 
 async def test_an_engine_that_does_not_notice_a_stop_cannot_hold_the_process(room: Studio):
     request = await room.ask()
-    async with room.generator(engine="hangs", stop_seconds="0") as hanging:
+    async with room.generator("hangs", stop_seconds="0") as hanging:
         await room.rendering(request)
         assert await hanging.stopped() == 75
         assert "did not stop" in hanging.said
@@ -115,7 +118,7 @@ async def test_an_engine_that_does_not_notice_a_stop_cannot_hold_the_process(roo
 
 async def test_a_cuda_error_ends_the_process(room: Studio):
     request = await room.ask()
-    async with room.generator(engine="is poisoned") as poisoned:
+    async with room.generator("is poisoned") as poisoned:
         assert await poisoned.ended() == 75
     [take] = (await room.read(request)).takes
     assert (take.state, take.attempts) == (TakeState.BACKOFF, 1)
@@ -129,8 +132,8 @@ async def test_postgres_restarting_in_the_middle_costs_nothing(tmp_path: Path):
         await conn.close()
         async with connect_pool(dsn, Session("test")) as pool:
             room = await studio(dsn, pool, tmp_path)
-            request = await room.ask(MEDIUM)
-            async with room.generator() as generator:
+            request = await room.ask()
+            async with room.generator("takes its time") as generator:
                 await room.rendering(request)
                 [file] = folder.glob("*/postmaster.pid")
                 os.kill(int(file.read_text().splitlines()[0]), signal.SIGQUIT)
@@ -140,6 +143,21 @@ async def test_postgres_restarting_in_the_middle_costs_nothing(tmp_path: Path):
                 assert await generator.stopped() == 0, generator.said
             assert await room.pool.fetchval("SELECT fence FROM takes") == 1  # the same render, not another
             await room.promises_hold()
+
+
+async def test_a_render_outlasts_an_outage_of_the_database_longer_than_its_lease(room: Studio):
+    request = await room.ask()
+    async with Cable.to(room.dsn) as cable:
+        wired = replace(room, dsn=cable.dsn)
+        async with wired.generator("takes its time", lease_seconds=SOON) as generator:
+            await room.rendering(request)
+            async with cable.cut():
+                await generator.says("Could not renew the lease")
+                await generator.says("waits for what is away")  # rendered; storing and recording are left
+                await asyncio.sleep(float(SOON))
+            await the_one_clip(room, request)
+            assert await generator.stopped() == 0, generator.said
+    assert await room.pool.fetchval("SELECT ARRAY[fence, attempts] FROM takes") == [1, 0]
 
 
 @pytest.mark.parametrize(

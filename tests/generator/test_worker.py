@@ -25,7 +25,7 @@ from clips.postgres import Pool, Session
 from clips.reaper import keep_order
 from clips.requests import Take
 from generator.engines.base import Context, Engine, Job, Sink, TakeSeed, Variation
-from generator.engines.loading import Shelf, load_engine
+from generator.engines.loading import Shelf
 from generator.heartbeat import Heartbeat, Identity
 from generator.stopping import Stopping
 from generator.takes import Workshop
@@ -286,11 +286,6 @@ async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_lo
             await room.ended(request)
     # The queue prefers what is loaded: two loads serve four takes.
     assert [name for name, _ in made] == ["sketch", "other"]
-
-
-async def test_the_real_sketch_is_what_the_shelf_loads():
-    engine = await load_engine(SKETCH, "cpu", context=None)  # pyright: ignore[reportArgumentType] - it asks nothing
-    await engine.close()
 
 
 async def test_told_to_stop_it_finishes_what_it_renders(room: Studio):
