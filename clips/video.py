@@ -23,7 +23,7 @@ _QUEUED_BYTES = 96 * 1024**2
 _QUEUED_FRAMES = 64
 
 # x264 keeps the frames that it looks ahead at until more come: 17 of them by default, 9 so. They are what is left to
-# encode after the last frame. Looking 6 frames ahead instead of 10 costs 1 to 2 % of the bytes, without a thread nothing.
+# encode after the last frame. A lookahead of 6 instead of 10 costs 1 to 2 % of the bytes, one without a thread nothing.
 _PROMPT = ("-x264-params", "sync-lookahead=0:rc-lookahead=6")
 
 # Without the scale's own matrix ffmpeg converts by BT.601; without the tags players guess. Both are needed.
