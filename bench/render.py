@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.memory import measured
-from bench.report import Table
+from bench.report import Cell, Table
 
 _ROOM = 40 * 10**9  # bytes for the full-size weights and some frames
 
@@ -131,9 +131,7 @@ def _run(way: str, stage: Stage, folder: str, ends: float, checks: Table) -> tup
     return figures
 
 
-def _row(
-    figures: tuple[Figures, float] | None, plain: tuple[Figures, float] | None, stage: Stage
-) -> list[float | None]:
+def _row(figures: tuple[Figures, float] | None, plain: tuple[Figures, float] | None, stage: Stage) -> list[Cell]:
     if figures is None:
         return [None] * 9
     said, host = figures
@@ -145,7 +143,7 @@ def _row(
         said["decoder"],
         1 - said["transformer"] / said["wall"],
         host,
-        said["gpu"] if stage.device == "cuda" else None,
+        said["gpu"] if stage.device == "cuda" else "–",
         said["load"],
     ]
 
