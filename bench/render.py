@@ -51,7 +51,7 @@ def main() -> None:
     options.add_argument("--gpu", action="store_true", help="the full-size weights on the GPU only")
     options.add_argument("--steps", type=int, default=4, help="denoising steps on the GPU")
     options.add_argument("--seconds", type=int, default=350, help="when to end, whatever is still to be measured")
-    wish = options.parse_args(_own_arguments())
+    wish = options.parse_args()
     ends = time.monotonic() + wish.seconds
     gpu = _gpu()
     table = Table(
@@ -90,11 +90,6 @@ def main() -> None:
         checks.add("everything", None)
     table.publish()
     checks.publish()
-
-
-def _own_arguments() -> list[str]:
-    """None where `python -m bench` runs this among others."""
-    return sys.argv[1:] if Path(sys.argv[0]).stem == "render" else []
 
 
 def _beside(table: Table, checks: Table, stage: Stage, ends: float) -> None:
