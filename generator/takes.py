@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 CLIP_TYPE = "video/mp4"
 _PATIENCE = 300.0
-"""Seconds for which a step before the record is tried again: a render is worth a wait for the blob store."""
+"""Seconds: a render is worth a wait for the blob store."""
 _Result = TypeVar("_Result")
 
 
@@ -56,7 +56,7 @@ class Workshop:
 async def make(shop: Workshop, watch: Watch) -> Ended:
     """Make a claimed take. Raises what ends it otherwise: see `Context`, and `generator.faults` for the rest."""
     shop.checkpoints.reached(Checkpoint.CLAIMED)
-    request, take = await insist(watch, lambda: _read(shop.pool, watch), _PATIENCE)
+    request, take = await insist(watch, lambda: _read(shop.pool, watch))
     log.info("Take %d of request %d begins (trace %s).", watch.claim.take_id, request.request_id, request.trace_id)
     model = shop.models[request.spec.model]
     with tempfile.TemporaryDirectory(dir=shop.folder) as folder:
@@ -67,16 +67,18 @@ async def make(shop: Workshop, watch: Watch) -> Ended:
         clip = await _render(engine, job, Path(folder, "clip.mp4"), watch, shop.checkpoints)
         shop.checkpoints.reached(Checkpoint.ENCODED)
         watch.report("store", 0, 1)
-        master = await insist(watch, lambda: shop.blobs.put(shop.pool, clip.path, CLIP_TYPE), _PATIENCE)
+        master = await insist(watch, lambda: shop.blobs.put(shop.pool, clip.path, CLIP_TYPE))
     shop.checkpoints.reached(Checkpoint.STORED)
     recipe = Recipe.of(request, take, model, versions(model)).as_json()
-    ended = await insist(watch, lambda: queue.record(shop.pool, watch.claim, master, clip, watch.gpu, recipe))
+    ended = await insist(
+        watch, lambda: queue.record(shop.pool, watch.claim, master, clip, watch.gpu, recipe), last=True
+    )
     shop.checkpoints.reached(Checkpoint.RECORDED)
     return ended
 
 
-async def insist(watch: Watch, step: Callable[[], Awaitable[_Result]], patience: float | None = None) -> _Result:
-    """Repeat a step while the database or the blob store is away, for `patience` seconds or for as long as it takes.
+async def insist(watch: Watch, step: Callable[[], Awaitable[_Result]], *, last: bool = False) -> _Result:
+    """Repeat a step while the database or the blob store is away: for five minutes, the last one for as long as it takes.
 
     Between attempts it raises `LeaseLostError` or `StoppingError` where the take is no longer to be finished here.
     """
@@ -86,7 +88,8 @@ async def insist(watch: Watch, step: Callable[[], Awaitable[_Result]], patience:
             return await step()
         except (RetryableError, *OUTAGE) as error:
             watch.raise_if_over()
-            if patience is not None and monotonic() - began > patience:
+            # An error of the statement itself would come for ever; the last step outlasts nothing but outages.
+            if monotonic() - began > _PATIENCE and not (last and isinstance(error, RetryableError)):
                 raise
             log.warning("Take %d waits for what is away: %s", watch.claim.take_id, error)
             watch.stir()
@@ -112,7 +115,7 @@ async def _fetch(blobs: BlobStore, request: Request, folder: Path, watch: Watch)
     for name, sha256 in (("photo", request.photo), ("end_photo", request.end_photo)):
         if sha256 is not None:
             inputs[name] = folder / f"{name}.png"
-            await insist(watch, partial(_fetch_one, blobs, sha256, inputs[name]), _PATIENCE)
+            await insist(watch, partial(_fetch_one, blobs, sha256, inputs[name]))
     return inputs
 
 

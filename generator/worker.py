@@ -8,6 +8,7 @@ from datetime import timedelta
 from clips import queue
 from clips.errors import CancelledError, FatalEngineError, LeaseLostError, RetryableError, StoppingError
 from clips.notices import Hint, Notices
+from clips.postgres import OUTAGE
 from clips.queue import Claim, Ended
 from generator.faults import judge
 from generator.heartbeat import Heartbeat, Identity
@@ -126,8 +127,8 @@ class Worker:
 
     async def _settle(self, watch: Watch, write: Callable[[], Awaitable[Ended]]) -> None:
         try:
-            ended = await insist(watch, write)
-        except (RetryableError, StoppingError, LeaseLostError, OSError) as error:
+            ended = await insist(watch, write, last=True)
+        except (StoppingError, LeaseLostError, RetryableError, *OUTAGE) as error:
             log.warning("Take %d is left to its lease: %s", watch.claim.take_id, error)
         else:
             log.info("Take %d ended: %s.", watch.claim.take_id, ended)
