@@ -78,7 +78,7 @@ async def make(shop: Workshop, watch: Watch) -> Ended:
 
 
 async def insist(watch: Watch, step: Callable[[], Awaitable[_Result]], *, last: bool = False) -> _Result:
-    """Repeat a step while the database or the blob store is away: for five minutes, the last one for as long as it takes.
+    """Repeat a step while the database or the blob store is away: for five minutes, the last one for however long.
 
     Between attempts it raises `LeaseLostError` or `StoppingError` where the take is no longer to be finished here.
     """
