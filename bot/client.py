@@ -155,9 +155,20 @@ async def _log_in(client: Client, token: str) -> None:
 
 
 async def _stay_connected(client: Client) -> NoReturn:
-    """discord.py connects again by itself; what comes out of it is final."""
+    """discord.py connects again by itself; what comes out of it is final. A cancel always ends it.
+
+    discord.py alone does not promise that: while it identifies anew it swallows a cancel and goes on, and only a closed
+    client leaves its loop.
+    """
+    connecting = asyncio.create_task(client.connect())
     try:
-        await client.connect()
+        await asyncio.wait([connecting])
+    finally:
+        await client.close()
+        connecting.cancel()
+        await asyncio.wait([connecting])
+    try:
+        connecting.result()
     except (discord.ConnectionClosed, discord.GatewayNotFound, discord.PrivilegedIntentsRequired) as error:
         raise SetupError(f"Discord has closed the connection for good: {error}") from error
     raise SetupError("Discord has closed the connection for good. Start the bot again.")
