@@ -107,7 +107,13 @@ class Demo:
         return (
             Child("sandbox", sandbox, ready="sandbox: "),
             Child("bot", [*python, "bot"], shared),
-            Child("generator", [*python, "generator"], {**shared, "ZOETROPE_MODELS": models}, ready=" runs "),
+            Child(
+                "generator",
+                [*python, "generator"],
+                {**shared, "ZOETROPE_MODELS": models},
+                ready=" runs ",
+                stop_bound=60,
+            ),
         )
 
     async def _animate(self, dsn: str, clips: Path) -> None:

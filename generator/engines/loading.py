@@ -16,7 +16,13 @@ _LIBRARIES = {
 
 
 def check_installed(model: Model) -> None:
-    """Raise `SetupError` where this environment lacks what the model needs. Imports nothing."""
+    """Raise `SetupError` where this environment lacks what the model needs. Imports no library."""
+    # A family's adapter is the module of its name.
+    if model.family and find_spec(f"generator.engines.diffusers.{model.family}") is None:
+        raise SetupError(
+            f"ZOETROPE_MODELS: {model.name} is of the family {model.family}, which this version cannot run yet. "
+            "Leave it out."
+        )
     if model.engine is EngineKind.DIFFUSERS and not all(map(find_spec, _LIBRARIES[EngineKind.DIFFUSERS])):
         raise SetupError(
             f"ZOETROPE_MODELS: {model.name} runs on diffusers, which is not installed here. "

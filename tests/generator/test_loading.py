@@ -35,3 +35,8 @@ def test_a_recipe_names_the_software_that_makes_the_seed_mean_something():
 def test_torch_is_not_imported_before_a_model_needs_it():
     code = "import sys, generator.__main__, generator.engines.sketch; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_family_without_an_adapter_is_refused_at_the_start():
+    with pytest.raises(SetupError, match=r"svd-xt is of the family svd, which this version cannot run yet\."):
+        loading.check_installed(Catalog.load().find("svd-xt"))
