@@ -34,7 +34,7 @@ def accepted(facts: Accepted) -> str:
     """What will come, when and where, and what it costs."""
     ask, plan = facts.ask, facts.ask.plan
     one = ask.takes == 1
-    clip = f"{plan.seconds:.1f} s{'' if one else ' each'}, {plan.width}x{plan.height}"
+    clip = f"{plan.seconds:.1f} s{'' if one else ' each'}, {plan.width} × {plan.height}"
     where = f"{'It appears' if one else 'They appear'} in <#{ask.channel_id}>"
     sentences = [
         f"**On its way:** {count_of_takes(ask.takes)} with {titled(facts.model)}, {clip}. {where}{_when(facts)}."
