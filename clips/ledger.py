@@ -39,7 +39,7 @@ _BALANCE = """
         CASE WHEN $2::bigint IS NULL THEN g.daily_budget ELSE coalesce(a.allowance, g.daily_allowance) END AS allowance
     FROM open_account($1, $2) a JOIN guilds g ON g.guild_id = $1
 """
-_GRANT = "SELECT grant_credits($1, $2, $3, $4, $5)"
+_GRANT = "SELECT grant_credits($1, $2, $3, $4, $5, $6)"
 _ALLOWANCE = """
     INSERT INTO accounts (guild_id, user_id, allowance) VALUES ($1, $2, $3)
     ON CONFLICT (guild_id, user_id) DO UPDATE SET allowance = $3
@@ -59,10 +59,21 @@ async def balance(pool: Pool, guild_id: GuildId, user_id: UserId | None) -> Bala
 
 
 async def grant(
-    pool: Pool, guild_id: GuildId, user_id: UserId | None, amount: int, *, by: UserId, note: str | None
+    pool: Pool,
+    guild_id: GuildId,
+    user_id: UserId | None,
+    amount: int,
+    *,
+    by: UserId,
+    note: str | None,
+    interaction_id: int | None = None,
 ) -> int:
-    """Give credits, or take back with an amount below zero as far as they are still there. Returns what moved."""
-    return await retrying(pool, lambda conn: conn.fetchval(_GRANT, guild_id, user_id, amount, by, note)) or 0
+    """Give credits, or take back with an amount below zero as far as they are still there. Returns what moved.
+
+    One interaction moves credits once, however often it is tried.
+    """
+    arguments = (guild_id, user_id, amount, by, note, interaction_id)
+    return await retrying(pool, lambda conn: conn.fetchval(_GRANT, *arguments)) or 0
 
 
 async def set_allowance(conn: Connection | Pool, guild_id: GuildId, user_id: UserId, credits_a_day: int | None) -> None:

@@ -26,6 +26,8 @@ CREATE TABLE entries (
     take_id    bigint REFERENCES takes,
     actor_id   bigint,
     note       text,
+    -- The command that staff gave or took back with. NULL: not by a command.
+    interaction_id bigint,
     at         timestamptz NOT NULL DEFAULT now(),
     CHECK (debit <> credit),
     CHECK ((reason IN ('hold', 'settle', 'release')) = (take_id IS NOT NULL))
@@ -33,6 +35,8 @@ CREATE TABLE entries (
 COMMENT ON TABLE entries IS 'Double entry, append-only.';
 -- A take is held, settled and released at most once an account, whatever crashes and retries.
 CREATE UNIQUE INDEX entries_once_a_take ON entries (take_id, reason, account_id) WHERE take_id IS NOT NULL;
+-- A grant whose commit got no answer, or that Discord sent twice, counts once.
+CREATE UNIQUE INDEX entries_once_an_interaction ON entries (interaction_id) WHERE interaction_id IS NOT NULL;
 CREATE INDEX entries_by_account ON entries (account_id, entry_id DESC);
 
 CREATE TABLE holds (
@@ -46,20 +50,23 @@ CREATE TABLE holds (
 );
 COMMENT ON TABLE holds IS 'The quote of a take, set aside at enqueue and settled once at min(quote, measured).';
 
--- Lock an account, made on first use and topped up on the first use of a day.
+-- Lock an account, made on first use and topped up on the first use of a day. What is still held counts as there: it may
+-- come back, and a hold over midnight must not be a way to save up.
 CREATE FUNCTION open_account(a_guild bigint, a_user bigint) RETURNS accounts LANGUAGE plpgsql AS $$
 DECLARE
     account accounts;
-    today   date := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    today   date;
     wanted  bigint;
 BEGIN
     INSERT INTO accounts (guild_id, user_id) VALUES (a_guild, a_user) ON CONFLICT DO NOTHING;
     SELECT * INTO account FROM accounts
         WHERE guild_id = a_guild AND user_id IS NOT DISTINCT FROM a_user FOR NO KEY UPDATE;
-    IF account.topped_up_on IS NOT DISTINCT FROM today THEN
+    -- Read with the lock held: whoever waited for it over midnight would top up for yesterday, and the next for today.
+    today := (clock_timestamp() AT TIME ZONE 'UTC')::date;
+    IF account.topped_up_on >= today THEN
         RETURN account;
     END IF;
-    SELECT CASE WHEN a_user IS NULL THEN daily_budget ELSE coalesce(account.allowance, daily_allowance) END
+    SELECT CASE WHEN a_user IS NULL THEN daily_budget ELSE coalesce(account.allowance, daily_allowance) END - account.held
         INTO wanted FROM guilds WHERE guild_id = a_guild;
     UPDATE accounts SET topped_up_on = today, available = greatest(available, wanted)
         WHERE account_id = account.account_id;
@@ -131,21 +138,29 @@ BEGIN
     END LOOP;
 END $$;
 
--- Staff give credits (or, below zero, take back what is still there). Returns what really moved.
-CREATE FUNCTION grant_credits(a_guild bigint, a_user bigint, a_amount bigint, a_actor bigint, a_note text)
+-- Staff give credits (or, below zero, take back what is still there). Returns what really moved, and the same again for
+-- the same interaction.
+CREATE FUNCTION grant_credits(a_guild bigint, a_user bigint, a_amount bigint, a_actor bigint, a_note text,
+                              a_interaction bigint)
 RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     account accounts := open_account(a_guild, a_user);
-    moved   bigint := greatest(a_amount, -account.available);
+    moved   bigint;
 BEGIN
+    SELECT CASE reason WHEN 'grant' THEN amount ELSE -amount END INTO moved
+        FROM entries WHERE interaction_id = a_interaction;
+    IF FOUND THEN
+        RETURN moved;
+    END IF;
+    moved := greatest(a_amount, -account.available);
     IF moved = 0 THEN
         RETURN 0;
     END IF;
     UPDATE accounts SET available = available + moved WHERE account_id = account.account_id;
-    INSERT INTO entries (account_id, debit, credit, amount, reason, actor_id, note) VALUES (
+    INSERT INTO entries (account_id, debit, credit, amount, reason, actor_id, note, interaction_id) VALUES (
         account.account_id,
         CASE WHEN moved > 0 THEN 'issued' ELSE 'available' END,
         CASE WHEN moved > 0 THEN 'available' ELSE 'issued' END,
-        abs(moved), CASE WHEN moved > 0 THEN 'grant' ELSE 'revoke' END, a_actor, a_note);
+        abs(moved), CASE WHEN moved > 0 THEN 'grant' ELSE 'revoke' END, a_actor, a_note, a_interaction);
     RETURN moved;
 END $$;

@@ -93,7 +93,9 @@ async def grant(
     await interaction.response.defer(ephemeral=True)
     await guilds.know(pool, staff.guild_id)
     whose = UserId(member.id) if member else None
-    moved = await ledger.grant(pool, staff.guild_id, whose, amount, by=staff.user_id, note=note)
+    moved = await ledger.grant(
+        pool, staff.guild_id, whose, amount, by=staff.user_id, note=note, interaction_id=interaction.id
+    )
     balance = await ledger.balance(pool, staff.guild_id, whose)
     if moved == 0:
         done = "Nothing moved: there was nothing left to take back." if amount < 0 else "Nothing moved."
