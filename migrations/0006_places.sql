@@ -10,7 +10,7 @@ CREATE FUNCTION pace_of(a_model text) RETURNS double precision LANGUAGE sql STAB
 $$;
 
 -- Takes before a request's next one, and the seconds until that starts and until the request's last take ends.
--- `ahead` NULL: all its takes have ended.
+-- `ahead` NULL: all its takes have ended or are parked, and nobody knows when a generator comes for those.
 CREATE FUNCTION place_of(a_request bigint, OUT ahead bigint, OUT starts_in double precision, OUT ends_in double precision)
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -19,14 +19,17 @@ DECLARE
     mine       double precision;
     own_ahead  bigint;
     own_ms     double precision;
-    rest_ms    double precision;
+    rest       double precision;
     busy_ms    double precision;
+    busy       bigint;
     queued     double precision;
     generators integer;
+    own_room   integer;
+    at_once    integer;
     pace       double precision;
 BEGIN
     SELECT * INTO first FROM takes
-        WHERE request_id = a_request AND state NOT IN ('done', 'failed', 'cancelled')
+        WHERE request_id = a_request AND state NOT IN ('done', 'failed', 'cancelled', 'parked')
         -- A running take first: nothing is ahead of it.
         ORDER BY state <> 'running', take_id LIMIT 1;
     IF NOT FOUND THEN
@@ -35,15 +38,23 @@ BEGIN
     pace := pace_of(first.model);
     SELECT greatest(count(*), 1) INTO generators FROM generators
         WHERE first.model = ANY (models) AND seen_at > clock_timestamp() - interval '30 seconds';
-    SELECT sum(CASE state WHEN 'running'
-                   THEN greatest(cost_ms * pace - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)
-                   ELSE cost_ms * pace END)
-        INTO rest_ms FROM takes
-        WHERE request_id = a_request AND state NOT IN ('done', 'failed', 'cancelled');
+    SELECT max_running, max_running - running INTO at_once, own_room FROM flows
+        WHERE guild_id = first.guild_id AND user_id = first.user_id AND lane = first.lane;
+    at_once := least(at_once, generators);
+    -- What of it renders shares the generators; what waits comes in turns of as many as may render at once. A take never
+    -- renders on two.
+    SELECT greatest(max(left_ms), coalesce(sum(left_ms) FILTER (WHERE state = 'running'), 0) / at_once
+               + coalesce(max(left_ms) FILTER (WHERE state <> 'running'), 0)
+               * ceil(count(*) FILTER (WHERE state <> 'running') / at_once::double precision)) / 1000
+        INTO rest FROM (
+            SELECT state, CASE state WHEN 'running'
+                THEN greatest(cost_ms * pace - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)
+                ELSE cost_ms * pace END AS left_ms
+            FROM takes WHERE request_id = a_request AND state NOT IN ('done', 'failed', 'cancelled', 'parked')) unfinished;
     IF first.state = 'running' THEN
         ahead := 0;
         starts_in := 0;
-        ends_in := rest_ms / 1000;
+        ends_in := rest;
         RETURN;
     END IF;
 
@@ -79,8 +90,14 @@ BEGIN
               AND (o.lane = first.lane OR o.lane = 'fast')
               AND (o.guild_id, o.user_id, o.lane) <> (first.guild_id, first.user_id, first.lane)) f) others;
     ahead := ahead + own_ahead;
-    SELECT coalesce(sum(greatest(cost_ms * pace - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0)
-        INTO busy_ms FROM takes WHERE state = 'running';
-    starts_in := (busy_ms + (queued + own_ms) * pace) / 1000 / generators;
-    ends_in := starts_in + rest_ms / 1000 / generators;
+    SELECT coalesce(sum(greatest(cost_ms * pace - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0),
+           count(*)
+        INTO busy_ms, busy FROM takes WHERE state = 'running';
+    -- A generator is free for it, and its member may have one more at work.
+    IF ahead + busy < generators AND own_ahead < own_room THEN
+        starts_in := 0;
+    ELSE
+        starts_in := (busy_ms + (queued + own_ms) * pace) / 1000 / generators;
+    END IF;
+    ends_in := starts_in + rest;
 END $$;

@@ -62,7 +62,8 @@ async def my_budget(interaction: Interaction) -> None:
     server = await ledger.balance(pool, member.guild_id, None)
     await interaction.edit_original_response(
         content=f"You have **{credits_of(own.available)}** left, and {own.held} set aside for what you wait for. Every "
-        f"day you are topped up to {own.allowance}, next {format_dt(_midnight(utcnow()), 'R')}.\n"
+        f"day you are topped up to {own.allowance}, what is set aside included, next "
+        f"{format_dt(_midnight(utcnow()), 'R')}.\n"
         f"This server has {server.available} of its {server.allowance} left today. One click may cost up to "
         f"{rules.click_limit}.\nA credit is a second of a graphics card. `lane: relaxed` costs none."
     )
@@ -74,7 +75,8 @@ async def _waiting(parts: Parts, whole: WholeRequest) -> str:
     done = sum(take.state is TakeState.DONE for take in whole.takes)
     running = [take for take in whole.takes if take.state is TakeState.RUNNING]
     place = await queue.place(parts.pool, request.request_id)
-    if running and all(take.cancel_requested for take in running):
+    stopping = bool(running) and all(take.cancel_requested for take in running)
+    if stopping:
         how = "being cancelled"
     elif whole.status is RequestStatus.RENDERING:
         how = f"rendering, {done} of {count_of_takes(len(whole.takes))} ready"
@@ -82,8 +84,10 @@ async def _waiting(parts: Parts, whole: WholeRequest) -> str:
         how = "waiting for a generator that runs this model"
     else:
         how = f"{count_of_takes(place.ahead)} ahead" if place and place.ahead else "next in line"
-    ready = f", ready {moment(utcnow() + timedelta(seconds=max(place.ends_in, 5)))}" if place else ""
-    return f"**#{request.request_id}** {_described(parts, whole)}: {how}{ready}"
+    if place is None or stopping:
+        return f"**#{request.request_id}** {_described(parts, whole)}: {how}"
+    ready = moment(utcnow() + timedelta(seconds=max(place.ends_in, 5)))
+    return f"**#{request.request_id}** {_described(parts, whole)}: {how}, ready {ready}"
 
 
 async def _made(parts: Parts, member: Member, whole: WholeRequest) -> str:
