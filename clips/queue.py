@@ -145,8 +145,9 @@ def _refusal(error: asyncpg.PostgresError) -> Exception:
             )
         case _:
             return MemberError(
-                f"You have {known['unfinished']} takes waiting or rendering, and this server allows {known['most']} at "
-                "once. Wait for one to finish, or cancel one with `/my queue`."
+                f"You have {known['unfinished']} takes waiting or rendering and this asks for {known['wanted']} more, "
+                f"but this server allows {known['most']} at once. Ask for fewer takes, wait for some to finish, or "
+                "cancel some with `/my queue`."
             )
 
 
@@ -266,7 +267,7 @@ async def waits(pool: Pool) -> dict[str, float]:
 
 
 async def place(conn: Connection | Pool, request_id: RequestId) -> Place | None:
-    """Where a request stands; None once nothing of it waits or renders."""
+    """Where a request stands. None: nothing of it waits or renders, or what is left waits for a generator to come."""
     row = await conn.fetchrow(_PLACE, request_id)
     return Place(row["ahead"], row["starts_in"], row["ends_in"]) if row and row["ahead"] is not None else None
 

@@ -133,7 +133,8 @@ BEGIN
         RETURNING f.* INTO flow;
     IF flow.waiting + flow.ready + flow.running + flow.aside + cardinality(ids) > guild.max_waiting THEN
         RAISE EXCEPTION 'too many takes unfinished' USING ERRCODE = 'ZT003', DETAIL = json_build_object(
-            'unfinished', flow.waiting + flow.ready + flow.running + flow.aside, 'most', guild.max_waiting);
+            'unfinished', flow.waiting + flow.ready + flow.running + flow.aside, 'wanted', cardinality(ids),
+            'most', guild.max_waiting);
     END IF;
     FOR take IN SELECT * FROM takes WHERE take_id = ANY (ids) ORDER BY take_id LOOP
         take.state := NULL;

@@ -188,7 +188,7 @@ async def test_refusals_say_what_is_short_and_leave_nothing_behind(queued: tuple
     with pytest.raises(MemberError, match="server has 10 credits left today and this takes 800"):
         await enqueued(pool, ask_for(GUILD, ADA, plan=costly, takes=2))
     await pool.execute("UPDATE guilds SET max_waiting = 2")
-    with pytest.raises(MemberError, match="0 takes waiting or rendering, and this server allows 2"):
+    with pytest.raises(MemberError, match="and this asks for 3 more, but this server allows 2"):
         await enqueued(pool, ask_for(GUILD, ADA))
     assert await pool.fetchval("SELECT count(*) FROM requests") == 0
     assert await pool.fetchval("SELECT coalesce(sum(held), 0) FROM accounts") == 0
