@@ -37,7 +37,7 @@ from clips.notices import listen
 from clips.postgres import Pool, Session, connect, connect_pool, retrying
 from clips.requests import Ask
 
-PICKUPS = 300
+PICKUPS = 1_000
 CLAIMS = 300
 DEPTHS = (1_000, 100_000, 1_000_000)
 MEMBERS = 1_000

@@ -2,7 +2,7 @@
 
 CREATE TABLE requests (
     request_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- A second delivery of the same interaction finds its request here. NULL: asked for from the command line.
+    -- A second delivery of the same interaction, or a second try, finds its request here. Below zero: the command line's.
     interaction_id bigint UNIQUE,
     guild_id       bigint NOT NULL REFERENCES guilds,
     channel_id     bigint NOT NULL,
