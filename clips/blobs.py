@@ -41,6 +41,10 @@ _TOUCH = """
 INSERT INTO blobs (sha256, bytes, media_type, touched_at) VALUES ($1, $2, $3, clock_timestamp())
 ON CONFLICT (sha256) DO UPDATE SET touched_at = clock_timestamp()
 """
+_PATIENTLY = """
+SET LOCAL lock_timeout = '15min'; SET LOCAL statement_timeout = '15min';
+SET LOCAL idle_in_transaction_session_timeout = '15min'
+"""
 _UNREFERENCED = """
 SELECT sha256 FROM blobs
 WHERE touched_at < clock_timestamp() - $1::interval AND NOT blob_is_referenced(sha256)
@@ -100,7 +104,7 @@ class BlobStore:
 
         async def write(connection: Connection) -> None:
             # Somebody who puts the same holds the row for as long as their upload takes.
-            await connection.execute("SET LOCAL lock_timeout = '15min'; SET LOCAL statement_timeout = '15min'")
+            await connection.execute(_PATIENTLY)
             await connection.execute(_TOUCH, *row, timeout=900)
             with _explained("did not take a blob"):
                 await obstore.put_async(self._store, _path(sha256), content, chunk_size=_CHUNK)

@@ -63,6 +63,8 @@ class Session:
     application_name: str
     statement_timeout: timedelta = timedelta(seconds=30)
     lock_timeout: timedelta = timedelta(seconds=10)
+    idle_timeout: timedelta = timedelta(seconds=60)
+    """Between two statements of a transaction: a client that froze or lost its network must not keep its locks."""
 
 
 @asynccontextmanager
@@ -171,6 +173,7 @@ def _arguments(dsn: str, session: Session) -> dict[str, Any]:
         server_settings |= {
             "statement_timeout": _milliseconds(session.statement_timeout),
             "lock_timeout": _milliseconds(session.lock_timeout),
+            "idle_in_transaction_session_timeout": _milliseconds(session.idle_timeout),
         }
     arguments: dict[str, Any] = {
         "dsn": parts._replace(query=urlencode([pair for pair in query if pair[0] != "pgbouncer"])).geturl(),

@@ -127,6 +127,26 @@ async def test_a_lost_connection_is_tried_again(numbers: Pool, moment: str):
     assert await numbers.fetchval("SELECT value FROM numbers WHERE id = 1") == 1
 
 
+async def test_a_client_that_freezes_in_a_transaction_lets_go_of_its_locks(numbers: Pool, dsn: str):
+    attempts = 0
+
+    async def work(connection: Connection) -> None:
+        nonlocal attempts
+        attempts += 1
+        await connection.execute("UPDATE numbers SET value = value + 1 WHERE id = 1")
+        if attempts == 1:
+            await asyncio.sleep(0.5)
+
+    session = Session("frozen", idle_timeout=timedelta(milliseconds=100))
+    async with connect_pool(dsn, session) as frozen, asyncio.TaskGroup() as group:
+        group.create_task(retrying(frozen, work))
+        await asyncio.sleep(0.3)
+        # Its first transaction is gone by now, and so is its lock.
+        await numbers.execute("UPDATE numbers SET value = value + 10 WHERE id = 1", timeout=0.15)
+    assert attempts == 2
+    assert await numbers.fetchval("SELECT value FROM numbers WHERE id = 1") == 11
+
+
 async def test_work_goes_on_when_the_server_comes_back(tmp_path: Path):
     async def one(connection: Connection) -> object:
         return await connection.fetchval("SELECT 1")
