@@ -1,6 +1,7 @@
 """`zoetrope animate`: a photo from the command line through the same queue and generator as in Discord."""
 
 import asyncio
+import os
 import secrets
 import sys
 from collections.abc import AsyncGenerator
@@ -10,7 +11,6 @@ from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from clips import library, queue, requests
 from clips.blobs import BlobStore
@@ -25,7 +25,6 @@ from clips.domain import (
     RequestKind,
     Size,
     Strength,
-    TakeState,
     UserId,
 )
 from clips.embedded import database
@@ -37,19 +36,11 @@ from clips.photo_process import PhotoReader
 from clips.postgres import Pool, Session, connect, connect_pool, retrying
 from clips.requests import Ask, Take, WholeRequest
 from clips.settings import Settings
+from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, Children, supervised
 
 _POLL = 0.2
 _ALIVE = timedelta(seconds=30)
-_WORDS = {
-    TakeState.WAITING: "waiting",
-    TakeState.READY: "next",
-    TakeState.BACKOFF: "a fault; trying again soon",
-    TakeState.PARKED: "waiting for a generator",
-    TakeState.DONE: "done",
-    TakeState.FAILED: "failed",
-    TakeState.CANCELLED: "cancelled",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +68,23 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         pool = await stack.enter_async_context(_ready_pool(dsn))
         blobs = BlobStore.from_url(settings.blobs_url)
         ask = await _prepare(pool, blobs, settings, order)
-        console.print(_told(ask.plan, order), highlight=False)
+        console.print(_told(ask.plan, order), highlight=False, markup=False, soft_wrap=True)
         children = await stack.enter_async_context(supervised(settings.home / "logs"))
         await _ensure_generator(children, pool, settings, dsn, order.model)
         request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
             whole = await children.guard(_watch(pool, request_id, console))
-        except asyncio.CancelledError:
+        except BaseException as end:
+            # Nobody waits for it any more: the next generator shall not spend its time on it.
             await queue.cancel(pool, request_id)
-            console.print("Cancelled.")
+            if isinstance(end, asyncio.CancelledError):
+                console.print("Cancelled.")
             raise
         for take in whole.clips:
             target = _target(order, take)
             if take.master is not None:
                 await blobs.fetch_to(take.master, target)
-            console.print(f"clip: {target}", highlight=False, soft_wrap=True)
+            console.print(f"clip: {target}", highlight=False, markup=False, soft_wrap=True)
         if failures := {take.error for take in whole.takes if take.error}:
             raise MemberError(" ".join(sorted(failures)))
 
@@ -115,8 +108,7 @@ async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Orde
         upload = order.photo.read_bytes()
     except OSError as error:
         raise SetupError(f"Cannot read {order.photo}: {error.strerror}.") from error
-    if not order.out.absolute().parent.is_dir():
-        raise SetupError(f"There is no folder {order.out.absolute().parent} to write the clip to.")
+    _check_writable(order.out.absolute())
     photo = await PhotoReader().read(upload)
     sha256 = await blobs.put(pool, photo.data, PHOTO_TYPE)
     await know(pool, COMMAND_LINE)
@@ -125,6 +117,8 @@ async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Orde
         guild_id=COMMAND_LINE,
         channel_id=ChannelId(0),
         user_id=UserId(0),
+        # In the place of an interaction's, which are above zero: a second try finds the request of the first.
+        interaction_id=-secrets.randbits(62) - 1,
         kind=RequestKind.ANIMATE,
         lane=order.lane,
         spec=spec,
@@ -154,24 +148,12 @@ async def _ensure_generator(children: Children, pool: Pool, settings: Settings, 
 
 async def _watch(pool: Pool, request_id: RequestId, console: Console) -> WholeRequest:
     """Draw the takes' progress until the last one has ended."""
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn()
-    with Progress(*columns, console=console) as progress:
-        bars: dict[int, TaskID] = {}
+    with take_bars(console) as show:
         while True:
             whole = await requests.read(pool, COMMAND_LINE, request_id)
             if whole is None:
                 raise LookupError(f"request {request_id} vanished")
-            for take in whole.takes:
-                if take.index not in bars:
-                    bars[take.index] = progress.add_task(f"take {take.index}", total=1, words="")
-                progress.update(
-                    bars[take.index],
-                    total=take.total or 1,
-                    completed=(take.total or 1) if take.state is TakeState.DONE else take.done,
-                    words=_WORDS.get(take.state) or f"{take.phase} {take.done} of {take.total}",
-                )
-                if take.state.final:
-                    progress.stop_task(bars[take.index])
+            show(whole)
             if whole.ended:
                 return whole
             await asyncio.sleep(_POLL)
@@ -182,6 +164,16 @@ def _told(plan: Plan, order: Order) -> str:
     label = " (sketch, not a generated video)" if model and model.engine is EngineKind.SKETCH else ""
     takes = "1 take" if order.takes == 1 else f"{order.takes} takes"
     return f"{takes} of {plan.seconds:.1f} s, {plan.width}×{plan.height} at {plan.fps} fps, with {order.model}{label}"
+
+
+def _check_writable(out: Path) -> None:
+    """Known before anything is rendered."""
+    if not out.parent.is_dir():
+        raise SetupError(f"There is no folder {out.parent} to write the clip to.")
+    if out.is_dir():
+        raise SetupError(f"{out} is a folder. Name the clip's file, such as {out / 'clip.mp4'}.")
+    if not os.access(out.parent, os.W_OK | os.X_OK):
+        raise SetupError(f"No right to write in {out.parent}. Choose another place with --out.")
 
 
 def _target(order: Order, take: Take) -> Path:
