@@ -72,7 +72,7 @@ class Worker:
                 self._shop.shelf.loaded,
                 self._lease,
             )
-        except RetryableError as error:
+        except (RetryableError, *OUTAGE) as error:
             log.warning("Could not ask for work; trying again. %s", error)
             return None
 
