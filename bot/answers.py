@@ -83,8 +83,9 @@ def too_long(wanted: int, possible: int, wait: float, rules: Rules) -> str:
 
 def cannot_post(missing: Sequence[str]) -> str:
     """The bot lacks permissions where the clip should appear."""
+    named = missing[0] if len(missing) == 1 else f"{', '.join(missing[:-1])} and {missing[-1]}"
     return (
-        f"I may not post clips in this channel: I lack {' and '.join(missing)} here. "
+        f"I may not post clips in this channel: I lack {named} here. "
         "Ask in another channel, or have the staff allow it under Edit Channel, Permissions."
     )
 

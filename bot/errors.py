@@ -9,6 +9,8 @@ from discord import app_commands
 from bot import answers
 from bot.application import Application, Interaction
 from clips.errors import MemberError
+from courier.message import MOST_CHARACTERS
+from courier.wording import cut
 
 _log = logging.getLogger(__name__)
 
@@ -42,6 +44,7 @@ async def report(interaction: Interaction, error: Exception) -> None:
             trace = uuid4().hex[:12]
             _log.error("interaction %d failed, trace %s", interaction.id, trace, exc_info=cause)
             text = answers.apology(trace)
+    text = cut(text, MOST_CHARACTERS)
     try:
         if interaction.response.is_done():
             await interaction.followup.send(text, ephemeral=True)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import aiohttp
 import discord
 
 from bot import answers, offers, plans
@@ -29,6 +30,8 @@ from clips.photo import PHOTO_TYPE
 from clips.photo_process import PhotoReader
 from clips.postgres import Connection, Pool, retrying
 from clips.requests import Ask
+from courier.message import MOST_CHARACTERS
+from courier.wording import cut
 
 _log = logging.getLogger(__name__)
 _PHOTOS_IN_MEMORY = 4
@@ -125,9 +128,9 @@ class Intake:
             # Written down before it is said: where even that fails the database is away, and `resume` will go on.
             if not await self._refuse(opened, refusal):
                 return
-        await _answer(client, opened, text, view)
+        said = await _answer(client, opened, text, view)
         # Said before it is written down: after a crash in between it is said once more in the same place.
-        if refusal:
+        if refusal and said:
             await self._refuse(opened, refusal)
 
     async def _refuse(self, opened: intakes.Intake, refusal: str) -> bool:
@@ -237,6 +240,8 @@ def _missing(permissions: discord.Permissions, *, in_thread: bool) -> list[str]:
             permissions.send_messages_in_threads if in_thread else permissions.send_messages
         ),
         "Attach Files": permissions.attach_files,
+        # To find a message of its own that a crash left unmarked, and to answer to one.
+        "Read Message History": permissions.read_message_history,
     }
     return [name for name, granted in needed.items() if not granted]
 
@@ -251,13 +256,20 @@ def _missing_now(client: discord.Client, channel_id: ChannelId) -> list[str]:
 
 async def _answer(
     client: discord.Client, opened: intakes.Intake, text: str, view: discord.ui.View | None = None
-) -> None:
-    """Put the answer in place of “thinking…”; said twice, it stands there once. A dead token is no fault."""
+) -> bool:
+    """Put the answer in place of “thinking…”; said twice, it stands there once. A dead token is no fault.
+
+    False: the network is away, and the answer may be worth another attempt.
+    """
     if opened.token is None or client.application_id is None:
-        return
+        return True
     webhook = discord.Webhook.partial(client.application_id, opened.token, client=client)
     original: Any = "@original"  # the library's types know only numbers here; Discord knows this name
     try:
-        await webhook.edit_message(original, content=text, view=view)
+        await webhook.edit_message(original, content=cut(text, MOST_CHARACTERS), view=view)
     except discord.HTTPException as error:
         _log.info("the answer to interaction %d was not taken: %s", opened.interaction_id, error)
+    except (aiohttp.ClientError, OSError) as error:
+        _log.warning("interaction %d could not be answered: %s", opened.interaction_id, error)
+        return False
+    return True

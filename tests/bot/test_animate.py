@@ -86,6 +86,8 @@ async def test_what_a_model_cannot_do_is_refused(stage: Stage, juno: Person, lob
     ]
     refusals = [(await stage.animate(juno, lobby, **wish))["content"] for wish in wishes]
     assert refusals[0].startswith("There is no model “dream-9000”. There are: sketch,")
+    told = (await stage.animate(juno, lobby, model="dream" * 1000))["content"]
+    assert told.startswith("There is no model “dreamdream")
     assert refusals[1] == (
         "No generator that runs Stable Video Diffusion XT has been seen for 10 minutes. At work now: Sketch."
     )
@@ -126,7 +128,7 @@ async def test_a_member_has_so_many_takes_under_way_and_no_more(stage: Stage, ju
     await stage.rule(max_waiting=3)
     await stage.animate(juno, lobby)
     answer = await stage.animate(juno, lobby, takes=1)
-    assert "You have 3 takes waiting or rendering, and this server allows 3 at once" in answer["content"]
+    assert "and this asks for 1 more, but this server allows 3 at once" in answer["content"]
 
 
 async def test_a_wait_that_is_too_long_is_an_offer_of_fewer_takes(stage: Stage, juno: Person, lobby: str):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from people import Person, option
 
+from clips import intakes
 from tests.bot.stage import ATTACHMENT, Stage, jpeg
 
 
@@ -76,3 +77,35 @@ async def test_what_could_not_be_written_down_goes_on_once_it_can(stage: Stage, 
     async with stage.playing():
         assert "On its way" in (await stage.answer(juno, interaction))["content"]
     assert len(await stage.request_ids()) == 1
+
+
+async def test_an_answer_that_the_network_swallowed_is_not_called_a_failure(
+    stage: Stage, juno: Person, lobby: str, caplog: pytest.LogCaptureFixture
+):
+    await control(stage, "faults", method="PATCH", route="/webhooks/", drop_before=True, times=1)
+    photo = await juno.upload(jpeg(), "photo.jpg")
+    interaction = await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo))
+    await stage.until(lambda: "could not be answered" in caplog.text)
+    assert len(await stage.request_ids()) == 1
+    await asyncio.sleep(0.3)
+    said = (await juno.outcome(interaction))["messages"]
+    assert not any("Something broke" in message["content"] for message in said)
+
+
+async def test_a_refusal_that_the_network_swallowed_is_said_later(
+    stage: Stage, juno: Person, lobby: str, caplog: pytest.LogCaptureFixture
+):
+    assert stage.bot is not None
+    await control(stage, "faults", method="PATCH", route="/webhooks/", drop_before=True, times=1)
+    photo = await juno.upload(b"no photo", "photo.jpg")
+    interaction = await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo))
+    await stage.until(lambda: "could not be answered" in caplog.text)
+    intake = stage.bot.client.parts.intake
+    await stage.eventually(lambda: intakes_open(stage))
+    await intake.resume(stage.bot.client, await intakes.now(stage.pool))
+    assert "photo" in (await stage.answer(juno, interaction))["content"]
+    assert not await intakes_open(stage)
+
+
+async def intakes_open(stage: Stage) -> int:
+    return await stage.pool.fetchval("SELECT count(*) FROM intakes WHERE finished_at IS NULL")

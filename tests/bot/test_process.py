@@ -73,7 +73,7 @@ async def test_a_channel_that_closed_meanwhile_gets_no_clip(empty: Stage, juno: 
     await control(empty, f"channels/{lobby}", bot_permissions=str(1 << 10))
     async with empty.playing():
         answer = await empty.answer(juno, interaction)
-        assert "I lack Send Messages and Attach Files here" in answer["content"]
+        assert "I lack Send Messages, Attach Files and Read Message History here" in answer["content"]
     assert await empty.request_ids() == []
 
 
