@@ -6,10 +6,14 @@
 #   ONCE=1          end after the first clip
 #   MODEL=name      a model of the catalogue instead of the sketch
 #   PHOTO=path      another photo      MOTION="words"   what should move      PORT=number   the page's port
+# The words go through the environment, where no shell takes them for its own.
+options = $(if $(ONCE),--once) $(if $(MODEL),--model "$$MODEL") $(if $(PHOTO),--photo "$$PHOTO") \
+  $(if $(MOTION),--motion "$$MOTION") $(if $(PORT),--port "$$PORT")
+
 demo:
-	@sh deploy/setup.sh $(if $(filter-out sketch,$(MODEL)),generator,demo)
-	@exec .venv/bin/zoetrope demo $(if $(ONCE),--once) $(if $(MODEL),--model "$(MODEL)") \
-	  $(if $(PHOTO),--photo "$(PHOTO)") $(if $(MOTION),--motion "$(MOTION)") $(if $(PORT),--port "$(PORT)")
+	@sh deploy/setup.sh demo
+	@$(if $(filter-out sketch,$(MODEL)),.venv/bin/zoetrope demo --check $(options) && sh deploy/setup.sh generator)
+	@exec .venv/bin/zoetrope demo $(options)
 
 test: check
 	@exec .venv/bin/python -m pytest $(ARGS)

@@ -25,12 +25,13 @@ from courier.wording import (
     takes_named,
 )
 
-_PHASES = {
+PHASES = {
     "load": "loading the model",
     "encode": "reading the photo",
     "decode": "drawing the frames",
     "store": "saving the clip",
 }
+"""What an engine does between its steps, in words."""
 _ALL_STEPS_DONE = {"decode", "store"}
 _SOON = 5.0
 """Seconds below which an estimate says nothing that the next look will not say."""
@@ -98,7 +99,7 @@ def _rendering(whole: WholeRequest, take: Take, place: Place | None, now: dateti
     if take.phase == "step" and take.total:
         doing = f"step {take.done} of {take.total}"
     else:
-        doing = _PHASES.get(take.phase or "", "starting")
+        doing = PHASES.get(take.phase or "", "starting")
     rest = _rest(take, part, now)
     if rest is None and place is not None and len(whole.takes) == 1:
         rest = place.ends_in

@@ -28,7 +28,8 @@ unfinished=.venv/unfinished
 # What an environment was made from; another value means that it has to be made again.
 wanted() { { printf '%s\n' "$here"; cat pyproject.toml constraints.txt; } | cksum; }
 
-if [ -x .venv/bin/python ] && [ "$(cat "$stamps/$purpose" 2>/dev/null)" = "$(wanted)" ] && .venv/bin/python -c ''; then
+if [ -x .venv/bin/python ] && [ -x .venv/bin/zoetrope ] && [ "$(cat "$stamps/$purpose" 2>/dev/null)" = "$(wanted)" ] \
+    && .venv/bin/python -c ''; then
     exit 0
 fi
 

@@ -87,6 +87,7 @@ def test_what_is_installed_is_not_installed_again(checkout: Path):
     python = checkout / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
+    (python.parent / "zoetrope").symlink_to(sys.executable)
     fingerprint = '{ printf "%s\\n" "$(pwd -P)"; cat pyproject.toml constraints.txt; } | cksum'
     wanted = subprocess.run(["sh", "-c", fingerprint], cwd=checkout, capture_output=True, check=True).stdout
     stamp = checkout / ".venv" / "installed" / "demo"

@@ -6,11 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from contextlib import suppress
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from clips.domain import Camera, Lane, Size, Strength
@@ -40,10 +43,21 @@ def main() -> None:
     try:
         app()
     except (SetupError, MemberError, RetryableError) as error:
-        console.print(f"[bold red]✗[/] {error}", highlight=False, soft_wrap=True)
-        sys.exit(REFUSED)
-    except KeyboardInterrupt:
+        _refuse(str(error))
+    except OSError as error:
+        where = error.filename or "the disk"
+        if error.errno in {EACCES, EPERM, EROFS}:
+            _refuse(f"No right to use {where}. Start as the user whom it belongs to, or choose another place.")
+        if error.errno in {ENOSPC, EDQUOT}:
+            _refuse(f"There is no room left for {where}. Free some space and start again.")
+        raise
+    except (asyncio.CancelledError, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    console.print(f"[bold red]✗[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+    sys.exit(REFUSED)
 
 
 @app.command()
@@ -54,11 +68,15 @@ def demo(
     model: Annotated[
         str, typer.Option(help="A model of the catalogue; a real one needs a GPU and its weights.")
     ] = "sketch",
-    port: Annotated[int, typer.Option(help="The page's port on this machine.")] = 8765,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The page's port on this machine.")] = 8765,
     once: Annotated[bool, typer.Option(help="End after the first clip.")] = False,
+    check: Annotated[bool, typer.Option(help="Only say what stands in the way of a start.")] = False,
 ) -> None:
     """Try all of it here: a local stand-in for Discord with a page in the browser, the bot, a generator, a database."""
-    _run(Demo(Settings.load(), console, photo=photo, motion=motion, model=model, port=port, once=once).run())
+    asked = Demo(Settings.load(), console, photo=photo, motion=motion, model=model, port=port, once=once)
+    asked.check()
+    if not check:
+        _run(asked.run())
 
 
 @app.command()
@@ -96,7 +114,7 @@ def run_generator() -> NoReturn:
 
 @app.command(name="sandbox")
 def run_sandbox(
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8765,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port on this machine.")] = 8765,
 ) -> NoReturn:
     """Run the local stand-in for Discord, with its page."""
     _become("sandbox", "--port", str(port), "--data", str(Settings.load().home / "sandbox"))
@@ -111,8 +129,9 @@ def db() -> None:
         if settings.database_url:
             raise SetupError("DATABASE_URL names a database already; unset it to run the built-in one.")
         async with database(None, settings.home / "postgres") as dsn:
-            console.print(f"DATABASE_URL={dsn}", highlight=False, soft_wrap=True)
-            await _until_stopped()
+            console.print(f"DATABASE_URL={dsn}", highlight=False, markup=False, soft_wrap=True)
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
 
     _run(keep())
 
@@ -144,7 +163,8 @@ def doctor() -> None:
         ill = False
         async for finding in examine(Settings.load()):
             ill |= bool(finding.fix)
-            table.add_row("[red]✗" if finding.fix else "[green]✓", finding.check, finding.found, finding.fix)
+            mark = "[red]✗" if finding.fix else "[green]✓"
+            table.add_row(mark, escape(finding.check), escape(finding.found), escape(finding.fix))
         console.print(table)
         return ill
 
@@ -153,15 +173,17 @@ def doctor() -> None:
 
 
 def _run(work: Coroutine[None, None, _T]) -> _T:
+    """The work's result. Ctrl-C, SIGTERM and a closed terminal cancel it."""
+
+    async def stoppable() -> _T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if task and signal.getsignal(number) is not signal.SIG_IGN:  # as `nohup` wants it
+                loop.add_signal_handler(number, task.cancel)
+        return await work
+
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    return asyncio.run(work)
-
-
-async def _until_stopped() -> None:
-    stopped = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    await stopped.wait()
+    return asyncio.run(stoppable())
 
 
 def _become(module: str, *arguments: str) -> NoReturn:

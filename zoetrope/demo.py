@@ -5,8 +5,10 @@ one would in Discord. What it makes stays in `demo` in the home folder: a second
 """
 
 import asyncio
+import os
 import re
-import signal
+import select
+import shutil
 import socket
 import sys
 import time
@@ -25,11 +27,16 @@ from clips.migrate import migrate
 from clips.postgres import Pool, Session, connect, connect_pool
 from clips.settings import Settings
 from courier.buttons import Action, ButtonId
+from generator.engines.loading import check_runnable
 from zoetrope.member import Attachment, Member, Message, first_member
+from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, supervised
 
 _POLL = 0.2
 _ANSWER_WITHIN = 60.0
+_MEBI = 1024**2
+_LEAST_DISK = 100 * _MEBI
+"""An empty Postgres takes half of it."""
 _TOKEN = "sandbox"  # noqa: S105 - the one token that the sandbox takes; it opens nothing else
 
 
@@ -46,19 +53,16 @@ class Demo:
     once: bool
 
     async def run(self) -> None:
-        """Raises `SetupError` or `MemberError` with the one thing to do. Ctrl-C ends it in good order."""
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        if task is not None:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, task.cancel)
+        """Raises `SetupError` or `MemberError` with the one thing to do. Cancelling ends it in good order."""
         try:
             await self._run()
         except asyncio.CancelledError:
             self.console.print("Stopped. `make demo` again finds everything where it was.")
+            if self.once:  # it was to end with a clip, and there is none
+                raise
 
     async def _run(self) -> None:
-        self._check()
-        home = self.settings.home.absolute() / "demo"
+        home = self._home
         async with AsyncExitStack() as stack:
             self._say("Starting Postgres")
             dsn = await stack.enter_async_context(embedded(home / "postgres"))
@@ -67,21 +71,31 @@ class Demo:
             for child in self._children(home, dsn):
                 self._say(f"Starting the {child.name}")
                 await children.start(child)
-            self.console.print(f"page: {self._address}/", highlight=False)
+            self._tell(f"page: {self._address}/")
             await children.guard(self._animate(dsn, home / "clips"))
             if not self.once:
-                self.console.print(
-                    f"Open {self._address}/ in a browser and try `/animate` with a photo of yours. Ctrl-C stops all.",
-                    highlight=False,
-                    soft_wrap=True,
+                self._tell(
+                    f"Open {self._address}/ in a browser and try `/animate` with a photo of yours. Ctrl-C stops all."
                 )
-                await children.guard(asyncio.Event().wait())
+                await children.guard(_terminal_closed())
 
-    def _check(self) -> None:
-        """What can be known to be wrong before anything is started."""
-        Catalog.load(self.settings.catalog).find(self.model)
+    def check(self) -> None:
+        """What can be known to be wrong before anything is started, or torch installed. Raises as `run` does."""
+        check_runnable(Catalog.load(self.settings.catalog).find(self.model))
         if not self.photo.is_file():
             raise SetupError(f"There is no photo {self.photo}. Name one with PHOTO=path (or --photo).")
+        for folder in (self._home, *(self._home.iterdir() if self._home.is_dir() else ())):
+            if folder.is_dir() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+                raise SetupError(
+                    f"No right to use {folder}: it belongs to another user. "
+                    "Start as that user, or choose another folder with ZOETROPE_HOME."
+                )
+        disk = next(folder for folder in (self._home, *self._home.parents) if folder.exists())
+        if (free := shutil.disk_usage(disk).free) < _LEAST_DISK:
+            raise SetupError(
+                f"The disk that holds {disk} is full: {free / _MEBI:.0f} MiB are free, and a start needs "
+                f"{_LEAST_DISK / _MEBI:.0f}. Free some space, or choose another folder with ZOETROPE_HOME."
+            )
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -122,32 +136,47 @@ class Demo:
         async with first_member(self._address) as member, connect_pool(dsn, session, max_size=1) as pool:
             command = await member.command("animate")
             values = {"photo": await member.upload(self.photo), "motion": self.motion, "model": self.model}
-            self.console.print(
-                f"{member.name} sends {self.photo} with /animate, motion: “{self.motion}”", highlight=False
-            )
+            self._tell(f"{member.name} sends {self.photo} with /animate, motion: “{self.motion}”")
             request_id = await _accepted(pool, member, await member.invoke(command, values))
             saved: dict[str, Path] = {}
-            with self.console.status("Waiting for the card") as status:
+            with take_bars(self.console, transient=True) as show:
                 while True:
+                    if whole := await requests.read(pool, member.guild_id, request_id):
+                        show(whole)
                     messages = await _messages(member, request_id)
                     for clip in (clip for message in messages for clip in message.attachments):
                         if clip.filename not in saved:
                             saved[clip.filename] = await _save(member, clip, clips)
-                            self.console.print(f"clip: {saved[clip.filename]}", highlight=False, soft_wrap=True)
+                            self._tell(f"clip: {saved[clip.filename]}")
                     live = any(_is_live(message) for message in messages)
                     if messages and (not live or (saved and self.once)):
                         break
-                    status.update(" ".join(_plain(message.content) for message in messages if _is_live(message)))
                     await asyncio.sleep(_POLL)
             if not saved:
-                raise MemberError(_plain(messages[-1].content))
+                raise MemberError(f"{_plain(messages[-1].content)} The logs are in {self._home / 'logs'}.")
 
     def _say(self, words: str) -> None:
         self.console.print(f"[dim]{words} …[/]", highlight=False)
 
+    def _tell(self, line: str) -> None:
+        self.console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    @property
+    def _home(self) -> Path:
+        return self.settings.home.absolute() / "demo"
+
     @property
     def _address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+async def _terminal_closed() -> None:
+    """Returns once the terminal that we write to is gone. `make` keeps to itself what the terminal tells it of that."""
+    poll = select.poll()
+    if sys.stdout.isatty():
+        poll.register(sys.stdout, 0)
+    while not poll.poll(0):  # noqa: ASYNC110 - a terminal has no event to wait for
+        await asyncio.sleep(1)
 
 
 async def _migrate(dsn: str) -> None:
@@ -160,14 +189,15 @@ async def _migrate(dsn: str) -> None:
 
 async def _accepted(pool: Pool, member: Member, interaction_id: str) -> RequestId:
     """The request that a command led to. Raises `MemberError` with the refusal, if it was refused."""
-    async with asyncio.timeout(_ANSWER_WITHIN):
-        while True:
-            failure, words = await member.answer(interaction_id)
-            if (request_id := await requests.by_interaction(pool, int(interaction_id))) is not None:
-                return request_id
-            if failure or words:
-                raise MemberError(_plain(failure or words))
-            await asyncio.sleep(_POLL)
+    deadline = time.monotonic() + _ANSWER_WITHIN
+    while time.monotonic() < deadline:
+        failure, words = await member.answer(interaction_id)
+        if (request_id := await requests.by_interaction(pool, int(interaction_id))) is not None:
+            return request_id
+        if failure or words:
+            raise MemberError(_plain(failure or words))
+        await asyncio.sleep(_POLL)
+    raise SetupError(f"The bot did not answer within {_ANSWER_WITHIN:.0f} s. Is this machine overloaded? Start again.")
 
 
 async def _messages(member: Member, request_id: RequestId) -> list[Message]:

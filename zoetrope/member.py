@@ -5,10 +5,12 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any, Self
 
 import aiohttp
 
+from clips.domain import GuildId
 from clips.errors import SetupError
 
 _COMMANDS_WITHIN = 30.0
@@ -52,23 +54,26 @@ class Message:
 class Member:
     """One member in one channel of the sandbox."""
 
-    def __init__(self, session: aiohttp.ClientSession, user_id: str, name: str, channel_id: str) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, user_id: str, name: str, guild_id: GuildId, channel_id: str
+    ) -> None:
         self.user_id = user_id
         self.name = name
+        self.guild_id = guild_id
         self.channel_id = channel_id
         self._session = session
 
     async def command(self, name: str) -> dict[str, Any]:
         """A slash command as Discord describes it; waits a while for the bot to register it."""
-        async with asyncio.timeout(_COMMANDS_WITHIN):
-            while True:
-                world = await self._get("/member/world")
-                for guild in world["guilds"]:
-                    if any(channel["id"] == self.channel_id for channel in guild["channels"]):
-                        for command in guild["commands"]:
-                            if command["name"] == name and command.get("type", 1) == 1 and world["app"]["online"]:
-                                return command
-                await asyncio.sleep(_POLL)
+        deadline = monotonic() + _COMMANDS_WITHIN
+        while monotonic() < deadline:
+            world = await self._get("/member/world")
+            guild = next(one for one in world["guilds"] if int(one["id"]) == self.guild_id)
+            for command in guild["commands"]:
+                if command["name"] == name and command.get("type", 1) == 1 and world["app"]["online"]:
+                    return command
+            await asyncio.sleep(_POLL)
+        raise SetupError(f"The bot did not come online with /{name} within {_COMMANDS_WITHIN:.0f} s. Start again.")
 
     async def upload(self, photo: Path) -> str:
         """Give a file for an attachment option; returns its upload id."""
@@ -115,7 +120,9 @@ async def first_member(address: str) -> AsyncGenerator[Member]:
         guild = next(
             guild for guild in world["guilds"] if any(one["user_id"] == person["id"] for one in guild["members"])
         )
-        yield Member(session, person["id"], person["display_name"], guild["channels"][0]["id"])
+        yield Member(
+            session, person["id"], person["display_name"], GuildId(int(guild["id"])), guild["channels"][0]["id"]
+        )
 
 
 async def _json(answer: aiohttp.ClientResponse) -> Any:  # noqa: ANN401 - JSON

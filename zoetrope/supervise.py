@@ -74,6 +74,10 @@ class Children:
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+        if task.exception():
+            # A child's end, seen a moment later, is what the failure of the work came from.
+            await asyncio.sleep(_POLL)
+            self._check()
         return task.result()
 
     async def stop(self) -> None:

@@ -17,16 +17,21 @@ _LIBRARIES = {
 
 def check_installed(model: Model) -> None:
     """Raise `SetupError` where this environment lacks what the model needs. Imports no library."""
-    # A family's adapter is the module of its name.
-    if model.family and find_spec(f"generator.engines.diffusers.{model.family}") is None:
-        raise SetupError(
-            f"ZOETROPE_MODELS: {model.name} is of the family {model.family}, which this version cannot run yet. "
-            "Leave it out."
-        )
+    check_runnable(model)
     if model.engine is EngineKind.DIFFUSERS and not all(map(find_spec, _LIBRARIES[EngineKind.DIFFUSERS])):
         raise SetupError(
             f"ZOETROPE_MODELS: {model.name} runs on diffusers, which is not installed here. "
             "Install it with: pip install 'zoetrope[generator]'"
+        )
+
+
+def check_runnable(model: Model) -> None:
+    """Raise `SetupError` where no environment would do: this version has no engine for the model."""
+    # A family's adapter is the module of its name.
+    if model.family and find_spec(f"generator.engines.diffusers.{model.family}") is None:
+        raise SetupError(
+            f"This version cannot run {model.name} yet: it has nothing for the family {model.family}. "
+            "Choose another model."
         )
 
 
