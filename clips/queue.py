@@ -87,20 +87,23 @@ _ANNOUNCE = """
     ON CONFLICT (generator_id) DO UPDATE SET models = $3, loaded = $4, seen_at = clock_timestamp()
     RETURNING (xmax = 0) AS first
 """
-_LEAVE = "DELETE FROM generators WHERE generator_id = $1"
+_LEAVE = "DELETE FROM generators WHERE generator_id = $1 OR seen_at < clock_timestamp() - interval '1 day'"
 _ALIVE = """
     SELECT DISTINCT unnest(models) AS model FROM generators WHERE seen_at > clock_timestamp() - $1::interval
 """
 _PLACE = "SELECT * FROM place_of($1)"
-# A newcomer joins at the present virtual time: about one take of every flow that waits goes before its first one.
+# A newcomer joins at the present virtual time: about one take of every flow that waits goes before its first one. None
+# waits while a generator is free.
 _WAITS = """
-    SELECT model, pace_of(model) * (busy + queued) / 1000 / generators AS seconds FROM (
+    SELECT model, CASE WHEN heads + at_work < generators THEN 0
+                       ELSE pace_of(model) * (busy + queued) / 1000 / generators END AS seconds FROM (
         SELECT unnest(models) AS model, count(*) AS generators FROM generators
         WHERE seen_at > clock_timestamp() - interval '30 seconds' GROUP BY 1) live,
-        (SELECT coalesce(sum(queued_ms::double precision / (waiting + ready)), 0) AS queued FROM flows
-         WHERE lane = 'fast' AND waiting + ready + running > 0 AND waiting + ready > 0) flows,
-        (SELECT coalesce(sum(greatest(cost_ms - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0)
-            AS busy FROM takes WHERE state = 'running') running
+        (SELECT count(*) AS heads, coalesce(sum(queued_ms::double precision / (waiting + ready)), 0) AS queued
+         FROM flows WHERE lane = 'fast' AND waiting + ready + running > 0 AND waiting + ready > 0) flows,
+        (SELECT count(*) AS at_work,
+             coalesce(sum(greatest(cost_ms - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0) AS busy
+         FROM takes WHERE state = 'running') running
 """
 
 
@@ -252,7 +255,7 @@ async def announce(pool: Pool, generator_id: UUID, name: str, models: Sequence[s
 
 
 async def leave(pool: Pool, generator_id: UUID) -> None:
-    """Take a generator off the list, when it stops in good order."""
+    """Take a generator off the list, when it stops in good order, with those that died a day ago and longer."""
     await pool.execute(_LEAVE, generator_id)
 
 

@@ -87,3 +87,12 @@ async def test_nobody_is_told_when_a_parked_take_will_be_ready(asked: Pool):
     while await queue.reap(asked, LEASE):
         pass
     assert (await placed(asked, request)).ends_in == 120
+
+
+async def test_a_model_is_offered_at_once_while_a_generator_is_free(asked: Pool):
+    await announced(asked, 2)
+    await minutes(asked, ADA, 1)
+    await claim(asked)
+    assert await queue.waits(asked) == {"sketch": 0}
+    await minutes(asked, BEN, 1)
+    assert (await queue.waits(asked))["sketch"] == pytest.approx(60, abs=2)
