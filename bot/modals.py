@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from bot.application import Interaction, member_of
 from clips import intakes, queue
 from clips.catalog import Catalog, Model
-from clips.domain import Strength
+from clips.domain import Size, Strength
 from clips.errors import MemberError
 from clips.intakes import Wish
 from courier.buttons import ModalId, Purpose
@@ -89,13 +89,18 @@ async def submit(interaction: Interaction, modal: ModalId) -> None:
 
 
 def filled_in(wish: Wish, form: Form) -> Wish:
-    """The wish with what the form says. Raises `MemberError` for what cannot be read."""
+    """The wish with what the form says. Raises `MemberError` for what cannot be read.
+
+    A size belongs to its model, and no form asks for one: another model makes its own.
+    """
     strength = form.texts.get("strength")
+    model = form.texts.get("model") or wish.model
     return replace(
         wish,
         motion=form.texts.get("motion", wish.motion).strip(),
         avoid=form.texts.get("avoid", wish.avoid).strip(),
-        model=form.texts.get("model") or wish.model,
+        model=model,
+        size=wish.size if model == wish.model else Size.NATIVE,
         seconds=_seconds(form.texts["length"]) if form.texts.get("length", "").strip() else wish.seconds,
         strength=Strength(strength) if strength else wish.strength,
         photo_url=form.photo_url or wish.photo_url,

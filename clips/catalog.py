@@ -111,10 +111,12 @@ class Model(_Entry):
         if ignored:
             raise MemberError(f"{self.title} does not take {_and(ignored)}. Leave that out, or pick a model that does.")
         if spec.size is not Size.NATIVE and spec.size not in self.sizes:
-            raise MemberError(f"{self.title} renders {_and([str(size) for size in self.sizes])}, not {spec.size}.")
+            sizes = _and([str(size) for size in self.sizes])
+            raise MemberError(f"{self.title} renders {sizes}, not {spec.size}. Ask for that, or leave the size out.")
         if spec.seconds > self.longest + 0.5:
             raise MemberError(
-                f"{self.title} renders at most {self.longest:.1f} s in one go; {spec.seconds:g} s is too long."
+                f"{self.title} renders at most {self.longest:.1f} s in one go; {spec.seconds:g} s is too long. "
+                "Ask for less, or pick another model."
             )
 
     def plan(self, spec: ClipSpec, photo: tuple[int, int]) -> Plan:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.modals import Form, filled_in
 from bot.plans import TAKES, choose_model, count_takes, specify
 from clips.catalog import Catalog, EngineKind
-from clips.domain import Lane, Plan
+from clips.domain import Lane, Plan, Size
 from clips.errors import MemberError
 from clips.guilds import Rules
 from clips.intakes import Wish
@@ -71,3 +72,10 @@ def test_a_click_never_passes_its_limit_and_keeps_what_was_counted(
     assert takes is None or counted == takes
     assert counted >= 1 and (takes is not None or counted <= TAKES)
     assert lane is Lane.RELAXED or counted * price <= limit
+
+
+def test_another_model_makes_its_own_size():
+    wish = Wish(model="sketch", size=Size.P1080)
+    assert filled_in(wish, Form({"model": "sketch"}, None)).size is Size.P1080
+    changed = filled_in(wish, Form({"model": "ltx-video"}, None))
+    assert specify(changed, CATALOG.find("ltx-video")).size is Size.NATIVE
