@@ -232,9 +232,3 @@ async def standing(pool: Pool, guild_id: GuildId, request_id: RequestId, kind: D
     """Where a request's card or reply stands in its channel. None: there is no such request in this server."""
     row = await pool.fetchrow(_STANDING, request_id, guild_id, kind)
     return Standing(row["message_id"], row["failure"]) if row else None
-
-
-async def message_of(pool: Pool, guild_id: GuildId, request_id: RequestId, kind: DeliveryKind) -> MessageId | None:
-    """The message of a request's card or reply, where it has one."""
-    found = await standing(pool, guild_id, request_id, kind)
-    return found.message_id if found else None

@@ -1,7 +1,6 @@
 """The words of the project as types. Pure: no I/O, no clock, no randomness."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -89,10 +88,6 @@ class Size(StrEnum):
     P720 = "720p"
     P1080 = "1080p"
 
-    @property
-    def short_side(self) -> int | None:
-        return None if self is Size.NATIVE else int(self.value[:-1])
-
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
@@ -137,7 +132,6 @@ class Progress:
     phase: str
     done: int
     total: int
-    eta: datetime | None = None
 
 
 def status_of(states: list[TakeState]) -> RequestStatus:

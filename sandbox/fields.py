@@ -1,6 +1,6 @@
 """Reading a request's JSON field by field. All that is wrong is told at once, under its path, as 50035 does."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -154,11 +154,3 @@ class Fields:
             return value
         self.wrong(name, code, f"Must be a {word}.")
         return None
-
-
-def read_all(given: Json, reader: Callable[[Fields], T]) -> T:
-    """Reads a whole body with one reader and refuses it if anything was wrong."""
-    fields = Fields(given)
-    read = reader(fields)
-    fields.problems.check()
-    return read
