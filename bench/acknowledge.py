@@ -11,21 +11,23 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from uuid import uuid4
 
 import aiohttp
 from PIL import Image
 
 from bench.report import Table
+from clips import queue
 from clips.embedded import embedded
 from clips.migrate import migrate
-from clips.postgres import Session, connect
+from clips.postgres import Session, connect, connect_pool
 from sandbox import seed
 from sandbox.records import Member, User
 from sandbox.store import Store
 from zoetrope.supervise import Child, supervised
 
 MEMBERS = 50
-ROUNDS = 6
+ROUNDS = 4
 _PYTHON = (sys.executable, "-m")
 _FIRST_ID = 1_400_000_000_000_000_000
 
@@ -53,7 +55,9 @@ async def main() -> None:
                 "ZOETROPE_HOME": str(home),
             }
             await children.start(Child("bot", [*_PYTHON, "bot"], shared))
-            await children.start(Child("generator", [*_PYTHON, "generator"], shared, ready=" runs "))
+            # Said to be alive, so that requests are taken; rendering them here would measure the rendering.
+            pool = await stack.enter_async_context(connect_pool(dsn, Session("bench"), max_size=1))
+            await queue.announce(pool, uuid4(), "elsewhere", ["sketch"], ["sketch"])
             alone, together = await _measure(address, photo)
     table = Table(
         "acknowledge", "From /animate to the acknowledgement (ms)", ["members at once", "p50", "p99", "worst"]
@@ -77,7 +81,7 @@ def _invite(folder: Path) -> None:
 
 
 async def _measure(address: str, photo: Path) -> tuple[list[float], list[float]]:
-    async with aiohttp.ClientSession(address) as session:
+    async with aiohttp.ClientSession(address, connector=aiohttp.TCPConnector(limit=0)) as session:
         users = [str(_FIRST_ID + number) for number in range(MEMBERS)]
         world = await _online(session)
         guild = next(one for one in world["guilds"] if one["id"] == str(seed.LANTERN_HOUSE.id))
@@ -91,11 +95,11 @@ async def _measure(address: str, photo: Path) -> tuple[list[float], list[float]]
             form.add_field("file", upload_of, filename="photo.jpg")
             async with session.post("/member/attachments", params={"as": user}, data=form) as answer:
                 upload = (await answer.json())["upload_id"]
-            ready.release()
-            await go.wait()
             options: list[dict[str, Any]] = [{"name": "photo", "type": 11, "value": upload}]
             body = {"channel_id": channel, "command_id": command["id"], "options": options}
             async with session.ws_connect("/member/events", params={"as": user}) as events:
+                ready.release()
+                await go.wait()
                 began = perf_counter()
                 async with session.post("/member/commands", params={"as": user}, json=body) as answer:
                     answer.raise_for_status()
@@ -119,7 +123,7 @@ async def _measure(address: str, photo: Path) -> tuple[list[float], list[float]]
                 await ready.acquire()
             go.set()
             together += await asyncio.gather(*asking)
-            await asyncio.sleep(5)  # the photos are decoded and enqueued before the next round
+            await asyncio.sleep(15)  # the photos are decoded and enqueued before the next round
         return alone, together
 
 
