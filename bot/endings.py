@@ -41,7 +41,8 @@ def cancelled(before: WholeRequest, now: list[TakeState]) -> str:
     if stopping:
         said.append("The rendering stops within a step; the seconds that it has rendered are charged.")
     if done := [take.index for take in before.takes if take.state is TakeState.DONE]:
-        said.append(f"{sentence(takes_named(done))} {'was' if len(done) == 1 else 'were'} ready before, and stays.")
+        kept = "was ready before, and stays" if len(done) == 1 else "were ready before, and stay"
+        said.append(f"{sentence(takes_named(done))} {kept}.")
     return " ".join(said) or "There is nothing left to cancel: it ended just now."
 
 

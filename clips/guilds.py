@@ -74,10 +74,10 @@ async def block(pool: Pool, guild_id: GuildId, user_id: UserId) -> Block | None:
 
 
 async def set_daily_allowance(pool: Pool, guild_id: GuildId, credits_a_day: int) -> None:
-    """What each member without an allowance of their own is topped up to, from tomorrow on."""
+    """What each member without an allowance of their own is topped up to, from the next time on."""
     await pool.execute(_ALLOWANCE, guild_id, credits_a_day)
 
 
 async def set_daily_budget(pool: Pool, guild_id: GuildId, credits_a_day: int) -> None:
-    """What the whole server is topped up to, from tomorrow on."""
+    """What the whole server is topped up to, from the next time on."""
     await pool.execute(_BUDGET, guild_id, credits_a_day)

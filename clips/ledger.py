@@ -77,7 +77,7 @@ async def grant(
 
 
 async def set_allowance(conn: Connection | Pool, guild_id: GuildId, user_id: UserId, credits_a_day: int | None) -> None:
-    """A member's own daily allowance from tomorrow on; None: the server's default again."""
+    """A member's own daily allowance from the next top-up on; None: the server's default again."""
     await conn.execute(_ALLOWANCE, guild_id, user_id, credits_a_day)
 
 

@@ -72,7 +72,8 @@ async def set_daily(
         await guilds.set_daily_budget(pool, staff.guild_id, server_daily)
         done.append(f"the whole server gets {credits_of(server_daily)} a day")
     await interaction.edit_original_response(
-        content=f"From midnight UTC on, {' and '.join(done)}. For today, use `/quota grant`."
+        content=f"From the next daily top-up on, {' and '.join(done)}. That is at midnight UTC, or with the first "
+        "use of today where there was none yet. For today, use `/quota grant`."
     )
 
 

@@ -109,8 +109,9 @@ async def test_daily_numbers_are_for_all_for_one_and_for_the_server(
     daily = option("daily", INTEGER, 100)
     all_of_them = await sub(stage, mara, lobby, "quota", "set", daily, option("server_daily", INTEGER, 500))
     assert all_of_them["content"] == (
-        "From midnight UTC on, each member without a number of their own gets 100 credits a day and the whole server "
-        "gets 500 credits a day. For today, use `/quota grant`."
+        "From the next daily top-up on, each member without a number of their own gets 100 credits a day and the whole "
+        "server gets 500 credits a day. That is at midnight UTC, or with the first use of today where there was none "
+        "yet. For today, use `/quota grant`."
     )
     one = await sub(stage, mara, lobby, "quota", "set", option("daily", INTEGER, 7), option("member", USER, juno.id))
     assert f"<@{juno.id}> gets 7 credits a day" in one["content"]

@@ -163,7 +163,8 @@ async def test_cancel_while_rendering_stops_within_a_step(stage: Stage, juno: Pe
 
 async def test_cancel_with_a_take_ready_keeps_it(stage: Stage, juno: Person, card: Json):
     await stage.finish()
-    assert "Take 1 was ready before, and stays." in await says(stage, juno, card, "Cancel")
+    await stage.finish()
+    assert "Takes 1 and 2 were ready before, and stay." in await says(stage, juno, card, "Cancel")
     assert (await stage.last()).status is RequestStatus.DONE
 
 
