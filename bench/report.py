@@ -1,4 +1,7 @@
-"""How every benchmark tells its figures: a table to read and the same as JSON, with the machine that gave them."""
+"""How every benchmark tells its figures: a table to read and the same as JSON, with the machine that gave them.
+
+`python -m bench.report` prints the last figures of all as Markdown.
+"""
 
 import json
 import os
@@ -49,6 +52,17 @@ class Table:
         (folder / f"{self.name}.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
 
 
+def as_markdown(folder: Path = OUT) -> str:
+    """The last figures of every benchmark, for `docs/benchmarks.md`."""
+    parts: list[str] = []
+    for path in sorted(folder.glob("*.json")):
+        figures = json.loads(path.read_text(encoding="utf-8"))
+        rows = [figures["headings"], ["---"] * len(figures["headings"]), *figures["rows"]]
+        lines = [f"| {' | '.join(_text(cell) for cell in row)} |" for row in rows]
+        parts += [f"## {figures['title']}", "\n".join(lines), *figures["notes"], f"{figures['machine']}."]
+    return "\n\n".join(parts)
+
+
 def machine() -> str:
     """What the figures were measured on, in words."""
     model = platform.machine()
@@ -65,3 +79,7 @@ def _text(cell: Cell) -> str:
     if isinstance(cell, str):
         return cell
     return f"{cell:,.0f}" if abs(cell) >= 1000 else f"{cell:.3g}"
+
+
+if __name__ == "__main__":
+    Console(width=10_000, highlight=False, markup=False).print(as_markdown(), soft_wrap=True)
