@@ -180,32 +180,35 @@ class Intake:
             parent_id=wish.parent_id,
             parent_take=wish.parent_take,
         )
-        place = await self._enqueue(opened, ask, rules)
+        place, left = await self._enqueue(opened, ask, rules)
         self._stores.checkpoints.reached(Checkpoint.HELD)
-        balance = await ledger.balance(self._pool, guild_id, opened.user_id)
         return answers.accepted(
             answers.Accepted(
                 ask=ask,
                 wish=wish,
                 model=model,
                 place=place,
-                left=balance.available,
+                left=left,
                 rules=rules,
                 now=discord.utils.utcnow(),
             )
         )
 
-    async def _enqueue(self, opened: intakes.Intake, ask: Ask, rules: guilds.Rules) -> queue.Place | None:
-        """The request with all that hangs on it, or nothing, in one transaction."""
+    async def _enqueue(self, opened: intakes.Intake, ask: Ask, rules: guilds.Rules) -> tuple[queue.Place | None, int]:
+        """The request with all that hangs on it, or nothing, in one transaction: its place and the credits left.
+
+        All that the answer tells is read in there: nothing may fail between the commit and the answer.
+        """
         weight = await guilds.role_weight(self._pool, ask.guild_id, opened.wish.roles)
 
-        async def work(conn: Connection) -> queue.Place | None:
+        async def work(conn: Connection) -> tuple[queue.Place | None, int]:
             request_id, new = await queue.enqueue(conn, ask, role_weight=weight)
             place = await queue.place(conn, request_id)
             if new and place and ask.lane is Lane.FAST:
                 offers.check_wait(ask, place, rules)
             await intakes.accept(conn, ask.interaction_id or 0, RequestId(request_id))
-            return place
+            balance = await ledger.balance_within(conn, ask.guild_id, ask.user_id)
+            return place, balance.available
 
         try:
             return await retrying(self._pool, work)

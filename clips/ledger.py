@@ -52,7 +52,12 @@ _HISTORY = """
 
 async def balance(pool: Pool, guild_id: GuildId, user_id: UserId | None) -> Balance:
     """A member's credits, or with `user_id` None the server's. Tops up the account if this is its first use today."""
-    row = await retrying(pool, lambda conn: conn.fetchrow(_BALANCE, guild_id, user_id))
+    return await retrying(pool, lambda conn: balance_within(conn, guild_id, user_id))
+
+
+async def balance_within(conn: Connection, guild_id: GuildId, user_id: UserId | None) -> Balance:
+    """The same as a part of the caller's transaction, which then holds the account's lock."""
+    row = await conn.fetchrow(_BALANCE, guild_id, user_id)
     if row is None:
         raise LookupError(f"server {guild_id} is not known")
     return Balance(row["available"], row["held"], row["spent"], row["allowance"])
