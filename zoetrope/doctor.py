@@ -145,7 +145,7 @@ def _model(name: str, model: Model | None) -> Finding:
     if model.engine is not EngineKind.DIFFUSERS:
         return Finding(name, "needs no files")
     if find_spec("torch") is None or find_spec("diffusers") is None:
-        return Finding(name, "needs torch and diffusers", "Run `pip install 'zoetrope[generator]'`.")
+        return Finding(name, "needs torch and diffusers", "Run `sh deploy/setup.sh generator`.")
     repo = model.repo or ""
     if Path(repo).is_dir() or _cached(repo, model.revision):
         return Finding(name, f"files of {repo} are here")

@@ -26,7 +26,9 @@ def take_bars(console: Console, *, transient: bool = False) -> Generator[Callabl
     """A bar for each take of what the yielded function is called with. `transient`: they go at the end of the block."""
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn()
     bars: dict[int, TaskID] = {}
-    with Progress(*columns, console=console, transient=transient) as progress:
+    # Where nothing can be drawn over, only what stays is printed.
+    hidden = transient and not console.is_terminal
+    with Progress(*columns, console=console, transient=transient, disable=hidden) as progress:
 
         def show(whole: WholeRequest) -> None:
             for take in whole.takes:

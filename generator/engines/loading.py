@@ -21,7 +21,7 @@ def check_installed(model: Model) -> None:
     if model.engine is EngineKind.DIFFUSERS and not all(map(find_spec, _LIBRARIES[EngineKind.DIFFUSERS])):
         raise SetupError(
             f"ZOETROPE_MODELS: {model.name} runs on diffusers, which is not installed here. "
-            "Install it with: pip install 'zoetrope[generator]'"
+            "Install it with: sh deploy/setup.sh generator"
         )
 
 

@@ -194,4 +194,4 @@ async def test_a_device_that_is_not_there_is_said(model: Model, device: str) -> 
 async def test_without_torch_the_sentence_says_what_to_install(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "generator.engines.diffusers.runner")
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert "pip install 'zoetrope[generator]'" in await refusal(model)
+    assert "sh deploy/setup.sh generator" in await refusal(model)

@@ -54,7 +54,7 @@ def _load(model: Model, device: str, context: Context) -> "Runner":
         from generator.engines.diffusers.runner import Runner  # noqa: PLC0415
     except ImportError as error:
         raise SetupError(
-            f"{model.name} needs PyTorch and diffusers ({error}). Install them: pip install 'zoetrope[generator]'"
+            f"{model.name} needs PyTorch and diffusers ({error}). Install them: sh deploy/setup.sh generator"
         ) from error
     return Runner.load(model, device, context)
 
