@@ -23,7 +23,7 @@ async def test_the_sketch_needs_nothing():
 def test_a_diffusers_model_without_torch_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     loading.check_installed(WAN)
     monkeypatch.setattr(loading, "find_spec", lambda name: None if name == "torch" else name)
-    with pytest.raises(SetupError, match=r"wan-2\.2-ti2v-5b runs on diffusers.*pip install 'zoetrope\[generator\]'"):
+    with pytest.raises(SetupError, match=r"wan-2\.2-ti2v-5b runs on diffusers.*sh deploy/setup\.sh generator"):
         loading.check_installed(WAN)
     loading.check_installed(SKETCH)
 
