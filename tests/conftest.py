@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 import subprocess
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
@@ -18,8 +19,13 @@ from clips.embedded import embedded
 from clips.migrate import migrate
 from clips.postgres import Pool, Session, connect, connect_pool
 
-# A crash may lose this data: it is made again in a second.
-CARELESS = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# What is committed outlives the server's processes; only a crash of the machine may lose it.
+KILLABLE = {"fsync": "off", "full_page_writes": "off"}
+# A killed server may lose this data: it is made again in a second.
+CARELESS = {**KILLABLE, "synchronous_commit": "off"}
+
+# A shell that starts us in the background has us ignore Ctrl-C, and so would all that the tests start and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _database(dsn: str, name: str) -> str:

@@ -24,7 +24,7 @@ from clips.requests import WholeRequest
 from sandbox import seed
 from sandbox.server import running
 from tests.bot.stage import Stage, labels
-from tests.conftest import CARELESS
+from tests.conftest import KILLABLE
 from tests.generator.studio import SOON, Generator, generating
 
 BOUND = 60.0
@@ -34,7 +34,7 @@ _Read = TypeVar("_Read")
 @pytest.fixture
 async def postgres(tmp_path: Path) -> AsyncGenerator[str]:
     """A server of the test's own, which it may kill."""
-    async with embedded(tmp_path / "postgres", settings=CARELESS) as dsn:
+    async with embedded(tmp_path / "postgres", settings=KILLABLE) as dsn:
         conn = await connect(dsn, Session("zoetrope tests"))
         await migrate(conn)
         await conn.close()

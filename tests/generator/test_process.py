@@ -14,7 +14,7 @@ from clips.domain import RequestId, TakeState
 from clips.embedded import embedded
 from clips.migrate import migrate
 from clips.postgres import Session, connect, connect_pool
-from tests.conftest import CARELESS
+from tests.conftest import KILLABLE
 from tests.generator.cable import Cable
 from tests.generator.studio import SOON, Studio, studio
 
@@ -126,7 +126,7 @@ async def test_a_cuda_error_ends_the_process(room: Studio):
 
 async def test_postgres_restarting_in_the_middle_costs_nothing(tmp_path: Path):
     folder = tmp_path / "postgres"
-    async with embedded(folder, settings=CARELESS) as dsn:
+    async with embedded(folder, settings=KILLABLE) as dsn:
         conn = await connect(dsn, Session("test"))
         await migrate(conn)
         await conn.close()
