@@ -153,7 +153,9 @@ class Demo:
                         break
                     await asyncio.sleep(_POLL)
             if not saved:
-                raise MemberError(f"{_plain(messages[-1].content)} The logs are in {self._home / 'logs'}.")
+                raise MemberError(
+                    f"{_plain(messages[-1].content)} {_last_fault(self._home / 'logs' / 'generator.log')}"
+                )
 
     def _say(self, words: str) -> None:
         self.console.print(f"[dim]{words} …[/]", highlight=False)
@@ -168,6 +170,12 @@ class Demo:
     @property
     def _address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+
+def _last_fault(log: Path) -> str:
+    """What the generator wrote down last of a fault. Members are spared it; who runs a try-out is the host too."""
+    faults: list[str] = re.findall(r"^[\w.]+(?:Error|Exception): .+", log.read_text(errors="replace"), re.MULTILINE)
+    return f"{log} says more" + (f": {faults[-1]}" if faults else ".")
 
 
 async def _terminal_closed() -> None:
