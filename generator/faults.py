@@ -7,13 +7,8 @@ from clips.errors import FatalEngineError, MemberError, RetryableError, SetupErr
 from clips.ffmpeg import VideoError
 
 _MAY_PASS = (RetryableError, FatalEngineError, SetupError, VideoError, OSError)
-_TIRED = (
-    "The generator could not finish this after several attempts. Nothing was charged. Try again later, or pick another "
-    "model."
-)
-_BROKEN = (
-    "Something broke in the generator while it rendered this. Nothing was charged. Try again, or change something."
-)
+_TIRED = "The generator could not finish this after several attempts. Try again later, or pick another model."
+_BROKEN = "Something broke in the generator while it rendered this. Try again, or change something."
 
 
 @dataclass(frozen=True, slots=True)
