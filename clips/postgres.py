@@ -72,7 +72,9 @@ async def connect_pool(dsn: str, session: Session, *, max_size: int = 10) -> Asy
     """A pool whose first connection stands, closed at the end. `SetupError` where no session can be had."""
     with _explained(dsn):
         arguments = _arguments(dsn, session)
-        pool = asyncpg.create_pool(min_size=1, max_size=max_size, init=_greet, reset=_keep, **arguments)
+        pool = asyncpg.create_pool(
+            min_size=1, max_size=max_size, init=_greet, reset=_keep, connection_class=_Connection, **arguments
+        )
         try:
             await pool
         except BaseException:
@@ -159,8 +161,27 @@ async def _greet(connection: Connection) -> None:
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 
 
+class _Connection(asyncpg.Connection):
+    """A connection that knows whether a cancel came between the preparing of a statement and its execution.
+
+    asyncpg (0.32) then takes it for idle, and the server still waits in the transaction that the preparing opened.
+    """
+
+    half_prepared = False
+
+    async def _get_statement(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - passed through
+        try:
+            return await super()._get_statement(*args, **kwargs)
+        except asyncio.CancelledError:
+            self.half_prepared = True
+            raise
+
+
 async def _keep(connection: Connection) -> None:
-    """Nothing of ours sets anything in a session, so each use is spared the round trip of a reset."""
+    """Nothing of ours sets anything in a session, so each use is spared the round trip of a reset, if none is due."""
+    if isinstance(connection, _Connection) and connection.half_prepared:
+        await connection.execute("SELECT")  # any statement ends what the server has open
+        connection.half_prepared = False
 
 
 def _arguments(dsn: str, session: Session) -> dict[str, Any]:

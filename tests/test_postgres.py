@@ -3,6 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from unittest.mock import create_autospec
 
 import asyncpg
@@ -52,6 +53,24 @@ async def test_a_pool_closes_though_a_connection_is_out(dsn: str, monkeypatch: p
         connection = await pool.acquire()
     with pytest.raises(asyncpg.InterfaceError, match="released back to the pool"):
         await connection.execute("SELECT 1")
+
+
+async def test_a_cancel_between_preparing_and_executing_leaves_no_transaction_open(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+):
+    prepare = asyncpg.Connection._get_statement  # pyright: ignore[reportPrivateUsage] - nothing public is so narrow
+
+    async def cancelled_when_done(*args: Any, **kwargs: Any) -> None:
+        await prepare(*args, **kwargs)
+        raise asyncio.CancelledError
+
+    async with connect_pool(dsn, SESSION, max_size=1) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncpg.Connection, "_get_statement", cancelled_when_done)
+            with pytest.raises(asyncio.CancelledError):
+                await pool.fetchval("SELECT count(*) FROM pg_class")
+        async with pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            assert await conn.fetchval("SHOW transaction_isolation") == "repeatable read"
 
 
 async def test_the_result_and_the_commit(numbers: Pool):
