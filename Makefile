@@ -15,8 +15,9 @@ demo:
 	@$(if $(filter-out sketch,$(MODEL)),.venv/bin/zoetrope demo --check $(options) && sh deploy/setup.sh generator)
 	@exec .venv/bin/zoetrope demo $(options)
 
+# Three at a time, also on two cores: most of a test's time is waiting for processes and sockets.
 test: check
-	@exec .venv/bin/python -m pytest $(ARGS)
+	@exec .venv/bin/python -m pytest -n 3 --dist worksteal $(ARGS)
 
 check:
 	@sh deploy/setup.sh test
