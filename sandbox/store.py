@@ -65,6 +65,12 @@ class Table(Generic[R]):
         query = "SELECT body FROM records WHERE kind = ? AND parent = ? ORDER BY id"
         return [self._read(row[0]) for row in self._connection.execute(query, (self._kind.__name__, parent))]
 
+    def first(self, parent: int, field: str, value: int) -> R | None:
+        """The oldest record of one parent with this value in a field. The others are not read."""
+        query = "SELECT body FROM records WHERE kind = ? AND parent = ? AND body ->> ? = ? ORDER BY id LIMIT 1"
+        row = self._connection.execute(query, (self._kind.__name__, parent, f"$.{field}", value)).fetchone()
+        return self._read(row[0]) if row else None
+
     def before(self, parent: int, record_id: int) -> Iterator[R]:
         """The records of one parent whose ids are smaller, newest first."""
         query = "SELECT body FROM records WHERE kind = ? AND parent = ? AND id < ? ORDER BY id DESC"

@@ -65,7 +65,7 @@ class World:
         return self.store.roles.under(guild_id)
 
     def member(self, guild_id: int, user_id: int) -> Member | None:
-        return next((one for one in self.store.members.under(guild_id) if one.user_id == user_id), None)
+        return self.store.members.first(guild_id, "user_id", user_id)
 
     def guild_permissions(self, user_id: int, guild_id: int) -> int:
         """A user's permission bits in a server; 0 for someone who is not in it."""
