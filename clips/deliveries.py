@@ -46,6 +46,7 @@ class Delivery:
     mentioned_at: datetime | None
     limit_bytes: int | None
     attempts: int
+    refusals: int
     owner: UUID
 
 
@@ -87,7 +88,7 @@ _SENDING = """
 _POSTED = """
     UPDATE deliveries SET posted_rev = greatest(posted_rev, $3), posted_at = clock_timestamp(), message_id = $4,
         sending = false, attached = $5, mentioned_at = CASE WHEN $6 THEN clock_timestamp() ELSE mentioned_at END,
-        closed = $7, attempts = 0, lease_owner = NULL, lease_until = NULL
+        closed = $7, attempts = 0, refusals = 0, lease_owner = NULL, lease_until = NULL
     WHERE delivery_id = $1 AND lease_owner = $2 RETURNING true
 """
 # The reply stands, or never will: the card may go.
@@ -96,8 +97,8 @@ _HAND_OVER = """
     WHERE request_id = $1 AND kind = 'card' AND failure IS NULL
 """
 _LATER = """
-    UPDATE deliveries SET next_at = clock_timestamp() + $3, attempts = attempts + 1,
-        lease_owner = NULL, lease_until = NULL
+    UPDATE deliveries SET next_at = clock_timestamp() + $3,
+        attempts = attempts + 1 - $4::int, refusals = refusals + $4::int, lease_owner = NULL, lease_until = NULL
     WHERE delivery_id = $1 AND lease_owner = $2
 """
 _DEAD = """
@@ -146,6 +147,7 @@ async def lease(pool: Pool, owner: UUID) -> Delivery | None:
         mentioned_at=row["mentioned_at"],
         limit_bytes=row["limit_bytes"],
         attempts=row["attempts"],
+        refusals=row["refusals"],
         owner=owner,
     )
 
@@ -186,9 +188,9 @@ async def mark_posted(pool: Pool, delivery: Delivery, posted: Posted) -> bool:
     return await retrying(pool, mark)
 
 
-async def try_later(pool: Pool, delivery: Delivery, pause: timedelta) -> None:
-    """Let go after a failure that may pass."""
-    await pool.execute(_LATER, delivery.delivery_id, delivery.owner, pause)
+async def try_later(pool: Pool, delivery: Delivery, pause: timedelta, *, refused: bool = False) -> None:
+    """Let go after a failure that may pass. `refused`: a person has to mend something first."""
+    await pool.execute(_LATER, delivery.delivery_id, delivery.owner, pause, int(refused))
 
 
 async def give_up(pool: Pool, delivery: Delivery, why: str) -> None:

@@ -127,10 +127,10 @@ class Courier:
             await asyncio.wait([renewing])
 
     async def _put_off(self, delivery: Delivery, error: Exception) -> None:
-        match judge(error, delivery.attempts):
-            case Later(pause, why):
+        match judge(error, delivery.attempts, delivery.refusals):
+            case Later(pause, why, refused):
                 log.warning("Delivery %s waits %.0f s: %s", delivery.delivery_id, pause.total_seconds(), why)
-                await deliveries.try_later(self._pool, delivery, pause)
+                await deliveries.try_later(self._pool, delivery, pause, refused=refused)
             case Never(why):
                 log.warning("Delivery %s is given up: %s", delivery.delivery_id, why)
                 await deliveries.give_up(self._pool, delivery, why)

@@ -24,10 +24,11 @@ _PATIENCE = (60, 300, 900, 1800)
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Worth another attempt after a pause."""
+    """Worth another attempt after a pause. `refused`: a person has to mend something first."""
 
     pause: timedelta
     why: str
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +43,33 @@ def is_too_large(error: discord.HTTPException) -> bool:
     return error.status == 413 or error.code == 40005
 
 
-def judge(error: Exception, attempts: int) -> Later | Never | None:
-    """What to do after an error, with `attempts` failures before it. None: it came from no outside, but is a fault."""
+def judge(error: Exception, attempts: int, refusals: int) -> Later | Never | None:
+    """What to do after an error, with so many outages and refusals before it. None: it is a fault of ours."""
     match error:
         case discord.RateLimited():
             return Later(timedelta(seconds=error.retry_after), "Discord asks us to wait")
         case discord.HTTPException():
-            return _refused(error, attempts)
+            return _refused(error, attempts, refusals)
         case aiohttp.ClientError() | OSError() | RetryableError():
             return _soon(attempts, error)
         case ZoetropeError():
-            return _with_patience(attempts, f"The clip could not be prepared for this channel: {error}")
+            return _with_patience(refusals, f"The clip could not be prepared for this channel: {error}")
         case _:
             return None
 
 
-def _refused(error: discord.HTTPException, attempts: int) -> Later | Never:
+def _refused(error: discord.HTTPException, attempts: int, refusals: int) -> Later | Never:
     if error.code in _GONE:
         return Never(_GONE[error.code])
     if error.status >= 500 or error.status in {401, 408, 429}:
         return _soon(attempts, error)
     if error.code == _MISSING_PERMISSIONS:
         return _with_patience(
-            attempts,
+            refusals,
             "The bot may not post here. In this channel it needs View Channel, Send Messages, Attach Files and Read "
             "Message History.",
         )
-    return _with_patience(attempts, f"Discord refused the message ({error.status}, {error.code}): {error.text}")
+    return _with_patience(refusals, f"Discord refused the message ({error.status}, {error.code}): {error.text}")
 
 
 def _soon(attempts: int, error: Exception) -> Later:
@@ -77,5 +78,7 @@ def _soon(attempts: int, error: Exception) -> Later:
     return Later(timedelta(seconds=pause * spread), str(error) or type(error).__name__)
 
 
-def _with_patience(attempts: int, why: str) -> Later | Never:
-    return Later(timedelta(seconds=_PATIENCE[attempts]), why) if attempts < len(_PATIENCE) else Never(why)
+def _with_patience(refusals: int, why: str) -> Later | Never:
+    if refusals >= len(_PATIENCE):
+        return Never(why)
+    return Later(timedelta(seconds=_PATIENCE[refusals]), why, refused=True)

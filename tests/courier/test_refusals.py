@@ -129,6 +129,21 @@ async def test_a_missing_permission_is_waited_for_then_told_on_the_card(office: 
     assert labels(card) == []
 
 
+async def test_an_outage_before_it_uses_up_no_patience_for_a_missing_permission(office: Office) -> None:
+    request = await office.ask(takes=1)
+    await office.settle()
+    await office.render()
+    for _ in range(5):
+        await office.fault("POST", "/channels/[0-9]+/messages$", status=503)
+        await office.settle()
+        await office.hurry()
+    bits = int(EVERYONE & ~Permission.ATTACH_FILES)
+    await office.control("POST", f"/channels/{await office.lobby()}", {"bot_permissions": str(bits)})
+    await office.settle()
+    row = await office.row("reply", request)
+    assert (row["attempts"], row["refusals"], row["failure"]) == (5, 1, None)
+
+
 async def test_a_mended_permission_is_noticed(office: Office) -> None:
     lobby = await office.lobby()
     await office.control(
