@@ -6,6 +6,7 @@ import discord
 
 from bot.download import Downloads
 from bot.intake import Intake
+from clips.blobs import BlobStore
 from clips.catalog import Catalog
 from clips.domain import GuildId, UserId
 from clips.errors import MemberError
@@ -19,6 +20,7 @@ class Parts:
 
     settings: Settings
     pool: Pool
+    blobs: BlobStore
     catalog: Catalog
     downloads: Downloads
     intake: Intake

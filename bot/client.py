@@ -101,7 +101,6 @@ class Bot:
     client: Client
     courier: Courier
     notices: Notices
-    blobs: BlobStore
 
     async def run(self, token: str) -> NoReturn:
         """Work until cancelled. Raises `SetupError` where Discord does not let us in."""
@@ -126,7 +125,8 @@ class Bot:
             await self.client.close()
 
     async def _collect(self) -> None:
-        collected = await self.blobs.collect(self.client.parts.pool, _KEPT)
+        parts = self.client.parts
+        collected = await parts.blobs.collect(parts.pool, _KEPT)
         if collected.blobs:
             _log.info("deleted %d blobs that nothing needs, %d bytes", collected.blobs, collected.bytes)
 
@@ -138,9 +138,9 @@ def build(settings: Settings, pool: Pool, blobs: BlobStore, catalog: Catalog, no
     downloads = Downloads(session, photo_hosts(settings.discord_url), photos.limits)
     checkpoints = Checkpoints(settings.kill_at)
     intake = Intake(Stores(pool, blobs, catalog, photos, downloads, checkpoints))
-    client = Client(Parts(settings, pool, catalog, downloads, intake), session)
+    client = Client(Parts(settings, pool, blobs, catalog, downloads, intake), session)
     courier = Courier(pool, blobs, client, catalog, attachment_limit=settings.attachment_limit, checkpoints=checkpoints)
-    return Bot(client, courier, notices, blobs)
+    return Bot(client, courier, notices)
 
 
 async def _log_in(client: Client, token: str) -> None:

@@ -3,7 +3,7 @@
 from bot.application import Interaction, Member
 from bot.panel import show
 from clips import library, queue
-from clips.domain import TakeState
+from clips.domain import Sha256, TakeState
 from clips.errors import MemberError
 from clips.postgres import Connection, retrying
 from clips.requests import WholeRequest
@@ -67,10 +67,13 @@ async def delete(interaction: Interaction, member: Member, whole: WholeRequest) 
         raise MemberError("There is nothing left to delete.")
     await interaction.response.defer(ephemeral=True, thinking=True)
 
-    async def work(conn: Connection) -> None:
-        await library.delete_clips(conn, member.guild_id, whole.request.request_id)
+    parts = interaction.client.parts
 
-    await retrying(interaction.client.parts.pool, work)
+    async def work(conn: Connection) -> list[Sha256]:
+        return await library.delete_clips(conn, member.guild_id, whole.request.request_id)
+
+    for sha256 in await retrying(parts.pool, work):
+        await parts.blobs.delete(parts.pool, sha256)
     done = "Deleted. The message in the channel follows in a moment."
     if not whole.ended:
         done += " What still renders will appear: cancel it on its card."

@@ -50,6 +50,10 @@ class Stores:
     checkpoints: Checkpoints
 
 
+class _EndedElsewhereError(Exception):
+    """Another process has refused this intake, and told the member so."""
+
+
 class Intake:
     """Takes wishes in. One a process."""
 
@@ -118,6 +122,8 @@ class Intake:
         view: discord.ui.View | None = None
         try:
             text = await self._accept(opened, missing)
+        except _EndedElsewhereError:
+            return
         except MemberError as error:
             text = refusal = answers.refused(error)
             view = offers.fewer(error) if isinstance(error, offers.TooLongError) else None
@@ -206,7 +212,8 @@ class Intake:
             place = await queue.place(conn, request_id)
             if new and place and ask.lane is Lane.FAST:
                 offers.check_wait(ask, place, rules)
-            await intakes.accept(conn, ask.interaction_id or 0, RequestId(request_id))
+            if not await intakes.accept(conn, ask.interaction_id or 0, RequestId(request_id)) and new:
+                raise _EndedElsewhereError
             balance = await ledger.balance_within(conn, ask.guild_id, ask.user_id)
             return place, balance.available
 

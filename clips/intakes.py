@@ -85,6 +85,7 @@ _OPEN = """
 _UNFINISHED = "SELECT * FROM intakes WHERE finished_at IS NULL AND created_at < $1 ORDER BY created_at"
 _ACCEPT = """
     UPDATE intakes SET finished_at = now(), request_id = $2 WHERE interaction_id = $1 AND finished_at IS NULL
+    RETURNING true
 """
 _REFUSE = """
     UPDATE intakes SET finished_at = now(), refusal = $2 WHERE interaction_id = $1 AND finished_at IS NULL
@@ -124,9 +125,9 @@ async def now(pool: Pool) -> datetime:
     return await pool.fetchval("SELECT clock_timestamp()")
 
 
-async def accept(conn: Connection, interaction_id: int, request_id: RequestId) -> None:
-    """The intake led to a request. In the transaction that enqueues."""
-    await conn.execute(_ACCEPT, interaction_id, request_id)
+async def accept(conn: Connection, interaction_id: int, request_id: RequestId) -> bool:
+    """The intake led to a request. In the transaction that enqueues. False: another process has ended it already."""
+    return bool(await conn.fetchval(_ACCEPT, interaction_id, request_id))
 
 
 async def refuse(pool: Pool, interaction_id: int, refusal: str) -> None:

@@ -50,10 +50,12 @@ _COPY = "SELECT copy FROM copies WHERE take_id = $1 AND limit_bytes <= $2 ORDER 
 _ADD_COPY = "INSERT INTO copies (take_id, limit_bytes, copy) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
 _DELETE = """
     WITH gone AS (
-        UPDATE clips c SET deleted_at = now(), master = NULL FROM takes t
+        UPDATE clips c SET deleted_at = now(), master = NULL FROM takes t, clips before
         WHERE t.take_id = c.take_id AND t.guild_id = $1 AND t.request_id = $2 AND c.deleted_at IS NULL
-        RETURNING c.take_id)
-    DELETE FROM copies WHERE take_id IN (SELECT take_id FROM gone)
+            AND before.take_id = c.take_id
+        RETURNING c.take_id, before.master),
+    smaller AS (DELETE FROM copies WHERE take_id IN (SELECT take_id FROM gone) RETURNING copy)
+    SELECT master AS sha256 FROM gone UNION SELECT copy FROM smaller
 """
 
 
@@ -96,7 +98,11 @@ async def add_copy(conn: Connection | Pool, take_id: TakeId, limit_bytes: int, c
     await conn.execute(_ADD_COPY, take_id, limit_bytes, copy)
 
 
-async def delete_clips(conn: Connection, guild_id: GuildId, request_id: int) -> None:
-    """Delete a request's clips and have its messages drawn again. The record stays; collection takes the bytes."""
-    await conn.execute(_DELETE, guild_id, request_id)
+async def delete_clips(conn: Connection, guild_id: GuildId, request_id: int) -> list[Sha256]:
+    """Delete a request's clips and have its messages drawn again. The record stays. Returns the blobs let go.
+
+    Whoever calls deletes those once this is committed; what a crash leaves is collected later.
+    """
+    rows = await conn.fetch(_DELETE, guild_id, request_id)
     await conn.execute("SELECT touch_request($1)", request_id)
+    return [row["sha256"] for row in rows]

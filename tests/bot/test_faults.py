@@ -79,6 +79,18 @@ async def test_what_could_not_be_written_down_goes_on_once_it_can(stage: Stage, 
     assert len(await stage.request_ids()) == 1
 
 
+async def test_what_another_process_has_refused_becomes_no_request(stage: Stage, juno: Person, lobby: str):
+    await control(stage, "faults", method="GET", route="/cdn/", delay=1, times=1)
+    photo = await juno.upload(jpeg(), "photo.jpg")
+    interaction = int(await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo)))
+    await stage.until(lambda: not stage.box.faults.waiting)  # the download has begun
+    await intakes.refuse(stage.pool, interaction, "The other bot said no.")
+    assert stage.bot is not None
+    await stage.bot.client.parts.intake.close(timedelta(seconds=20))
+    assert await stage.request_ids() == []
+    assert await stage.pool.fetchval("SELECT count(*) FROM holds") == 0
+
+
 async def test_an_answer_that_the_network_swallowed_is_not_called_a_failure(
     stage: Stage, juno: Person, lobby: str, caplog: pytest.LogCaptureFixture
 ):

@@ -4,6 +4,7 @@ import pytest
 from people import Json, Person, Rest
 
 from clips import ledger
+from clips.blobs import BlobMissingError
 from clips.domain import RequestKind, RequestStatus, TakeState, UserId
 from tests.bot.stage import HOME, Stage, button, jpeg, labels
 
@@ -133,7 +134,11 @@ async def test_delete_asks_first_and_is_the_owners_and_staffs(
     panel = await stage.answer(juno, await stage.press(juno, reply, "More…"))
     question = await stage.answer(juno, await stage.press(juno, panel, "Delete"))
     assert question["content"].startswith("**Delete all 3 clips of this request?**")
+    master = (await stage.last()).takes[0].master
+    assert master is not None and await stage.blobs.get(master)
     assert (await says(stage, juno, question, "Delete for good")).startswith("Deleted.")
+    with pytest.raises(BlobMissingError):
+        await stage.blobs.get(master)
     gone = await stage.shown(juno, reply["channel_id"], lambda message: "were deleted" in message["content"])
     assert not gone["attachments"]
     assert await says(stage, juno, question, "Delete for good") == "There is nothing left to delete."
