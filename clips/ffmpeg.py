@@ -20,9 +20,6 @@ H264 = ("-c:v", "libx264", "-preset", "veryfast", "-profile:v", "high")
 MP4 = ("-map_metadata", "-1", "-fflags", "+bitexact", "-flags:v", "+bitexact", "-movflags", "+faststart", "-f", "mp4")
 """No creation time, no encoder name; the index first, so that a player can start before it has the whole file."""
 
-_TO_JPEG = "scale=in_color_matrix=bt709:out_color_matrix=bt601:out_range=pc,format=yuvj420p"
-"""JPEG is BT.601 and full range by definition."""
-
 _PATIENCE = 120.0  # seconds for a command that only reads; a healthy one takes a fraction of one
 
 
@@ -144,15 +141,3 @@ def probe(path: Path) -> Encoded:
         "audio" in kinds.values(),
         sound_bytes,
     )
-
-
-def poster(clip: Path, out: Path, *, frame: int = 0) -> None:
-    """One frame of a clip as a JPEG: what shows before it plays. Raises `VideoError`."""
-    with growing(out) as temporary:
-        run(
-            f"taking frame {frame} of {clip.name}", out, *source(clip), "-frames:v", "1", "-update", "1",
-            "-vf", rf"select=eq(n\,{frame}),{_TO_JPEG}",
-            "-c:v", "mjpeg", "-q:v", "3", "-map_metadata", "-1", "-fflags", "+bitexact", "-f", "image2", temporary,
-        )  # fmt: skip
-        if not temporary.exists():
-            raise VideoError(f"{clip.name} has no frame {frame}")

@@ -14,10 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image
 
 from clips.errors import SetupError
-from clips.ffmpeg import VideoError, command, poster, probe
+from clips.ffmpeg import VideoError, command, probe
 from clips.fitting import fit_below
 from clips.video import Encoder
 from tests.processes import children
@@ -86,10 +85,6 @@ def test_every_frame_arrives_in_order(tmp_path: Path) -> None:
 def test_colours_are_bt709(tmp_path: Path, colour: tuple[int, int, int]) -> None:
     path = encode(tmp_path / "a.mp4", solid(colour))
     assert np.abs(decoded(path)[6, 40, 40].astype(int) - colour).max() <= 3
-    poster(path, tmp_path / "a.jpg")
-    with Image.open(tmp_path / "a.jpg") as still:
-        assert still.size == SIZE
-        assert np.abs(np.asarray(still)[40, 40].astype(int) - colour).max() <= 6
 
 
 def test_file_is_tagged_plain_and_starts_at_once(tmp_path: Path) -> None:
@@ -246,16 +241,6 @@ def test_probe_refuses_what_is_no_video(tmp_path: Path) -> None:
         probe(tmp_path / "a.mp4")
     with pytest.raises(VideoError):
         probe(tmp_path / "b.mp4")
-
-
-def test_poster_of_a_later_frame(tmp_path: Path) -> None:
-    path = encode(tmp_path / "a.mp4", np.concatenate([solid((200, 30, 30)), solid((30, 30, 200))]))
-    poster(path, tmp_path / "a.jpg", frame=20)
-    with Image.open(tmp_path / "a.jpg") as still:
-        assert np.asarray(still)[40, 40, 2] > 150
-    with pytest.raises(VideoError, match="no frame 99"):
-        poster(path, tmp_path / "b.jpg", frame=99)
-    assert names(tmp_path) == ["a.jpg", "a.mp4"]
 
 
 # ---- the smaller copy
