@@ -123,7 +123,7 @@ async def _fetch_one(blobs: BlobStore, sha256: Sha256, path: Path) -> None:
     try:
         await blobs.fetch_to(sha256, path)
     except (BlobMissingError, BlobDamagedError) as error:
-        raise MemberError("The photo is not stored any more. Nothing was charged. Upload it again.") from error
+        raise MemberError("The photo is not stored any more. Upload it again.") from error
 
 
 async def _render(engine: Engine, job: Job, path: Path, watch: Watch, checkpoints: Checkpoints) -> Encoded:

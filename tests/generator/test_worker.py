@@ -244,7 +244,7 @@ async def test_a_photo_that_vanished_is_told_to_the_member(room: Studio):
         file.unlink()
     async with working(room):
         [take] = await room.ended(request)
-    assert take.error == "The photo is not stored any more. Nothing was charged. Upload it again."
+    assert take.error == "The photo is not stored any more. Upload it again."
 
 
 class Flaky(BlobStore):
