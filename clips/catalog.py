@@ -55,6 +55,16 @@ class FrameRule(_Entry):
         return self.offset + min(steps, (self.max - self.offset) // self.step) * self.step
 
 
+class Lora(_Entry):
+    """Low-rank weights, merged into one component of the model when it is loaded. `file` is a path in `repo`."""
+
+    repo: str
+    file: str
+    revision: str | None = None
+    into: str = "transformer"
+    strength: float = 1.0
+
+
 class Model(_Entry):
     """One entry of the catalogue. See the head of `catalog.toml` for what each field means."""
 
@@ -77,6 +87,7 @@ class Model(_Entry):
     revision: str | None = None
     steps: int | None = Field(default=None, ge=1)
     guidance: float | None = None
+    loras: tuple[Lora, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -89,6 +89,13 @@ class Size(StrEnum):
     P1080 = "1080p"
 
 
+class Fit(StrEnum):
+    """How a photo of one shape fills a clip of another."""
+
+    CROP = "crop"
+    PAD = "pad"
+
+
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
     """What a member wishes for, before a model snaps it. `seconds` and `size` are wishes; `Plan` is what comes."""
@@ -101,6 +108,7 @@ class ClipSpec:
     camera: Camera | None = None
     strength: Strength = Strength.MEDIUM
     consistency: float | None = None
+    fit: Fit = Fit.CROP
 
     @property
     def prompt(self) -> str:

@@ -7,13 +7,12 @@ what comes out of here: an upright 8-bit sRGB PNG without EXIF, place, colour pr
 
 import hashlib
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 from io import BytesIO
 
 from PIL import Image, ImageCms, ImageEnhance, ImageFilter
 
-from clips.domain import Sha256
+from clips.domain import Fit, Sha256
 from clips.errors import PhotoError
 from clips.filetypes import identify
 
@@ -47,13 +46,6 @@ class Photo:
     width: int
     height: int
     sha256: Sha256
-
-
-class Fit(StrEnum):
-    """How a photo of one shape fills a clip of another."""
-
-    CROP = "crop"
-    PAD = "pad"
 
 
 def read_photo(data: bytes, limits: PhotoLimits) -> Photo:

@@ -16,9 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from clips.domain import Fit
 from clips.errors import PhotoError
 from clips.filetypes import identify
-from clips.photo import Fit, Photo, PhotoLimits, crop_box, fit_photo, read_photo
+from clips.photo import Photo, PhotoLimits, crop_box, fit_photo, read_photo
 from clips.photo_process import PhotoReader, ProcessLimits
 from tests import hostile
 from tests.processes import children

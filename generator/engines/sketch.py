@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from clips.domain import Plan
 from clips.photo import crop_box, fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.moves import read_moves
@@ -46,7 +45,7 @@ def _render(job: Job, sink: Sink, context: Context, stop: threading.Event) -> No
     frames, done = job.plan.frames, 0
     for take in job.takes:
         shot = Shot(moves, job.plan, noise_of(take))
-        source = _source(photo, job.plan, shot)
+        source = _source(photo, job, shot)
         for start in range(0, frames, CHUNK):
             if stop.is_set():
                 return
@@ -57,8 +56,9 @@ def _render(job: Job, sink: Sink, context: Context, stop: threading.Event) -> No
             context.report("step", done, frames * len(job.takes))
 
 
-def _source(photo: Image.Image, plan: Plan, shot: Shot) -> NDArray[np.uint8]:
+def _source(photo: Image.Image, job: Job, shot: Shot) -> NDArray[np.uint8]:
     """The photo in the clip's shape, larger than the clip by what the zoom needs and the photo has."""
+    plan = job.plan
     left, _, right, _ = crop_box(photo.size, (plan.width, plan.height))
     detail = min(_MOST_DETAIL, float(shot.zoom.max()), max(1.0, (right - left) / plan.width))
-    return np.asarray(fit_photo(photo, round(plan.width * detail), round(plan.height * detail)))
+    return np.asarray(fit_photo(photo, round(plan.width * detail), round(plan.height * detail), job.spec.fit))

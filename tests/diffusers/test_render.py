@@ -19,7 +19,7 @@ from clips.photo import fit_photo
 from clips.video import Encoder
 from generator.engines.base import Job, TakeSeed, Variation
 from generator.engines.diffusers.engine import DiffusersEngine
-from generator.engines.diffusers.wan import prompt
+from generator.engines.diffusers.family import prompt
 
 
 async def test_a_render_gives_every_planned_frame_as_bytes(engine: DiffusersEngine, photo: Path) -> None:

@@ -1,38 +1,73 @@
-"""What differs from one family of models to the next. An adapter answers these questions; the runner does the rest."""
+"""What differs from one family of models to the next. An adapter answers these questions; the runner does the rest.
 
-from collections.abc import Callable, Mapping
+The adapter of a family is the module of its name, and its class is there as `FAMILY`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Protocol
+from importlib import import_module
+from typing import ClassVar, Generic, Protocol, TypeVar
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
+from torch import nn
 
-from clips.domain import ClipSpec, Plan
+from clips.catalog import Model
+from clips.domain import ClipSpec, Plan, Strength
+from clips.errors import MemberError, SetupError
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.weights import Sources
 
-Emit = Callable[[torch.Tensor], None]
-"""Takes the next frames of a decode: (1, 3, n, height, width), RGB, -1 to 1."""
+Pipe_co = TypeVar("Pipe_co", bound=DiffusionPipeline, covariant=True)
+
+Latents = tuple[torch.Tensor, ...]
+"""What `denoise` hands to `decode`: the picture's latents, and what else the family needs there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What all takes of a job share. `photo` is RGB and has the plan's size already."""
+    """What all takes of a job share. The photos are RGB and have the plan's size already.
+
+    `consistency` is how faithful the clip stays to the photo, 0 to 1.
+    """
 
     spec: ClipSpec
     plan: Plan
     photo: Image.Image
+    end_photo: Image.Image | None
     steps: int
     guidance: float
+    consistency: float
 
 
-class Family(Protocol):
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The plans that a loaded model renders as they are: sides in multiples, and `offset` + n × `frames` frames."""
+
+    width: int
+    height: int
+    frames: int
+    offset: int = 1
+
+
+class Out(Protocol):
+    """Where a decode goes."""
+
+    def frames(self, video: torch.Tensor) -> None:
+        """The next frames: (1, 3, n, height, width), RGB, -1 to 1."""
+        ...
+
+
+class Family(ABC, Generic[Pipe_co]):
     """An adapter, made with its loaded pipeline. Called from the engine's thread only, without gradients."""
 
     pipeline: ClassVar[type[DiffusionPipeline]]
     """Explicit: several repositories name another class than the one that takes a photo."""
 
-    precise: ClassVar[frozenset[str]]
+    precise: ClassVar[AbstractSet[str]] = frozenset()
     """Components that stay in float32 on every device."""
 
     steps: ClassVar[int]
@@ -40,26 +75,92 @@ class Family(Protocol):
 
     guidance: ClassVar[float]
 
-    def __init__(self, pipe: DiffusionPipeline) -> None: ...
+    def __init__(self, pipe: Pipe_co, model: Model) -> None:
+        self._pipe = pipe
+        self._model = model
+
+    @classmethod
+    def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
+        """The pipeline from its loaded parts, on whichever device each is. Small ones come from the folder."""
+        return cls.pipeline.from_pretrained(sources.folder, **parts)
+
+    @property
+    @abstractmethod
+    def grid(self) -> Grid:
+        """What the pipeline would silently round otherwise."""
+
+    @property
+    def inputs(self) -> AbstractSet[str]:
+        """The inputs beside the photo that this model honours."""
+        return frozenset()
+
+    def check(self, plan: Plan, inputs: AbstractSet[str]) -> None:
+        """Raise `SetupError` for a plan or `MemberError` for an input that the pipeline would change or ignore."""
+        if further := inputs - {"photo"} - self.inputs:
+            names = " or ".join(sorted(further)).replace("_", " ")
+            raise MemberError(f"{self._model.title} takes no {names}. Leave that out, or pick another model.")
+        grid = self.grid
+        if plan.width % grid.width or plan.height % grid.height or (plan.frames - grid.offset) % grid.frames:
+            raise SetupError(
+                f"{self._model.title} cannot render {plan.width}x{plan.height} with {plan.frames} frames: it takes "
+                f"multiples of {grid.width}x{grid.height} and {grid.frames}n + {grid.offset} frames. Mend the "
+                "catalogue's entry."
+            )
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """(owner, name) of the pipeline's functions that give every take of a job the same: each is run once a job."""
-        ...
+        return ((self._pipe, "encode_prompt"),)
 
-    def noise_shape(self, plan: Plan, inputs: Mapping[str, Path]) -> tuple[int, ...]:
-        """The shape of a take's noise. Raises `SetupError` for a plan or `MemberError` for an input that the family
-        would silently change or ignore.
-        """
-        ...
+    def decoders(self) -> tuple[nn.Module, ...]:
+        """What a decode calls time and again: each call shows that it lives, and is where a cancel takes effect."""
+        return (self._pipe.vae.decoder,)
 
-    def denoise(self, scene: Scene, noise: torch.Tensor) -> torch.Tensor:
-        """Run the pipeline from this noise to latents, on the pipeline's device."""
-        ...
+    def updates(self, scene: Scene) -> int:
+        """How often the pipeline updates its progress bar in a take."""
+        return scene.steps
 
-    def decode(self, latents: torch.Tensor, emit: Emit) -> None:
-        """Turn latents into the plan's frames, emitted in order and as soon as they are there."""
-        ...
+    @abstractmethod
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """Run the pipeline to latents, on the pipeline's device. All that is random in it comes from `noise`."""
+
+    @abstractmethod
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """Turn latents into the plan's frames, in order and as soon as they are there."""
 
     def tile(self) -> None:
         """From now on encode and decode in tiles: far less memory, seams that are blended."""
-        ...
+        self._pipe.vae.enable_tiling()
+
+
+def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
+    """The adapter of a model. Raises `SetupError` where there is none."""
+    try:
+        family: object = import_module(f"{__package__}.{model.family}").FAMILY
+    except (ModuleNotFoundError, AttributeError):
+        family = None
+    if not (isinstance(family, type) and issubclass(family, Family)):
+        raise SetupError(
+            f"{model.name}: there is no adapter for the family “{model.family}”. Mend `family` in the catalogue, or "
+            "install a newer version."
+        )
+    return family
+
+
+# ---- words
+
+_STILL_PHOTO = "the scene comes to life with natural, lifelike motion"
+_STRENGTH = {
+    Strength.LOW: "subtle, slow, gentle movement",
+    Strength.MEDIUM: "",
+    Strength.HIGH: "strong, fast, energetic movement",
+}
+
+
+def prompt(spec: ClipSpec) -> str:
+    """The motion prompt with the strength in words; a photo alone gets a prompt that asks for motion."""
+    return ", ".join(part for part in (described(spec), _STRENGTH[spec.strength]) if part)
+
+
+def described(spec: ClipSpec) -> str:
+    """The motion prompt for a family whose strength is a number."""
+    return spec.prompt or _STILL_PHOTO

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
-from pathlib import Path
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -12,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from clips.errors import SetupError
 from generator.engines.diffusers.family import Family
-from generator.engines.diffusers.weights import Advance, components, numbers
+from generator.engines.diffusers.weights import Advance, Sources, components, numbers
 
 _ROOM = 1.2  # the share of the weights that a render needs beside them, roughly; too little is mended by offloading
 
@@ -40,13 +39,14 @@ def choose_device(wish: str) -> torch.device:
 
 
 def load_pipeline(
-    family: type[Family], folder: Path, device: torch.device, begin: Callable[[int], Advance]
+    family: type[Family[DiffusionPipeline]], sources: Sources, device: torch.device, begin: Callable[[int], Advance]
 ) -> tuple[DiffusionPipeline, Placement]:
     """Load every component, the family's precise ones in float32, the others in the device's own type.
 
     The weights go to the device if they fit into what is free, with room to render; else each goes there for its own
     part of a render. `begin` is told how many bytes that is. Raises `SetupError` where the folder does not fit.
     """
+    folder = sources.folder
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     usual = torch.bfloat16 if device.type == "cuda" else torch.float32
@@ -65,7 +65,7 @@ def load_pipeline(
             part = loader.from_pretrained(folder / name, dtype=dtypes[name], use_safetensors=True)
             parts[name] = part.to(device) if placement is Placement.WHOLE else part
             advance(sizes[name])
-        pipe = family.pipeline.from_pretrained(folder, **parts)
+        pipe = family.assemble(sources, parts)
     except torch.OutOfMemoryError as error:
         raise SetupError(f"The GPU is too full for {folder.name}. End what else runs on it, and try again.") from error
     except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:

@@ -1,18 +1,41 @@
 """The noise that a take starts from. Drawn on the CPU, so that a seed means the same clip on every machine."""
 
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import torch
 
 from generator.engines.base import TakeSeed
 
 
-def noise_of(take: TakeSeed, shape: tuple[int, ...]) -> torch.Tensor:
-    """Float32 on the CPU: what diffusers draws from a CPU generator of this seed, with the variations mixed in."""
-    noise = _drawn(take.seed, shape)
-    for variation in take.variations:
-        noise = between(noise, _drawn(variation.seed, shape), min(max(variation.strength, 0.0), 1.0))
-    return noise
+class Noise:
+    """All that is random in one take, in the order in which its pipeline asks for it.
+
+    `generator` is the take's own, for what no variation is mixed into. `draw` takes from it too, so the two follow each
+    other as they do in a plain pipeline with a generator of this seed.
+    """
+
+    def __init__(self, take: TakeSeed) -> None:
+        self.generator = _generator(take.seed)
+        self._seed = take.seed
+        self._mixed = [
+            (_generator(variation.seed), min(max(variation.strength, 0.0), 1.0)) for variation in take.variations
+        ]
+
+    def draw(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """Float32 on the CPU: what diffusers draws next from the take's generator, with the variations mixed in."""
+        noise = _drawn(self.generator, shape)
+        for generator, strength in self._mixed:
+            noise = between(noise, _drawn(generator, shape), strength)
+        return noise
+
+    @contextmanager
+    def everywhere(self) -> Generator[None]:
+        """Within it, what asks for no generator is drawn from the take's seed too, and nothing outside notices."""
+        with torch.random.fork_rng():
+            torch.manual_seed(self._seed)
+            yield
 
 
 def between(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Tensor:
@@ -26,5 +49,9 @@ def between(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Te
     return start * near + end * far
 
 
-def _drawn(seed: int, shape: tuple[int, ...]) -> torch.Tensor:
-    return torch.randn(shape, generator=torch.Generator("cpu").manual_seed(seed), dtype=torch.float32)
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator("cpu").manual_seed(seed)
+
+
+def _drawn(generator: torch.Generator, shape: tuple[int, ...]) -> torch.Tensor:
+    return torch.randn(shape, generator=generator, dtype=torch.float32)

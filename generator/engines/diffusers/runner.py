@@ -5,7 +5,6 @@ and the job alone: not on its neighbours, nor on what was rendered or cancelled 
 """
 
 import gc
-from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Self
 
@@ -16,25 +15,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clips.catalog import Model
-from clips.errors import FatalEngineError, MemberError, SetupError
+from clips.errors import FatalEngineError, MemberError
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
-from generator.engines.diffusers.family import Family, Scene
+from generator.engines.diffusers.family import Family, Scene, family_of
 from generator.engines.diffusers.loading import Placement, choose_device, load_pipeline
-from generator.engines.diffusers.noise import noise_of
+from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import Encodes, StepBar, replaced
-from generator.engines.diffusers.wan import Wan
-from generator.engines.diffusers.weights import Advance, find
+from generator.engines.diffusers.weights import Advance, find_all
 
-FAMILIES: Mapping[str, type[Family]] = {"wan": Wan}
-"""The adapters, by the catalogue's `family`."""
+_CONSISTENCY = 0.7  # where the member asks for none
 
 
 class Runner:
     """A model on its device. All calls, `load` too, come from the same thread: a CUDA context belongs to it."""
 
     def __init__(
-        self, model: Model, family: Family, pipe: DiffusionPipeline, device: torch.device, placement: Placement
+        self,
+        model: Model,
+        family: Family[DiffusionPipeline],
+        pipe: DiffusionPipeline,
+        device: torch.device,
+        placement: Placement,
     ) -> None:
         self._model = model
         self._family = family
@@ -47,15 +49,12 @@ class Runner:
     @classmethod
     def load(cls, model: Model, device: str, context: Context) -> Self:
         """Get the weights and load them, told as `load` in bytes. Raises `SetupError`, `RetryableError`."""
-        family = FAMILIES.get(model.family or "")
-        if family is None or model.repo is None:
-            known = ", ".join(FAMILIES)
-            raise SetupError(f"{model.name}: no adapter for the family “{model.family}” yet. There are: {known}.")
+        family = family_of(model)
         chosen = choose_device(device)
         progress = _Bytes(context)
-        folder = find(model.repo, model.revision, progress.begin)
-        pipe, placement = load_pipeline(family, folder, chosen, progress.begin)
-        return cls(model, family(pipe), pipe, chosen, placement)
+        sources = find_all(model, progress.begin)
+        pipe, placement = load_pipeline(family, sources, chosen, progress.begin)
+        return cls(model, family(pipe, model), pipe, chosen, placement)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Render the takes of a job, one after another; see `Engine.render`.
@@ -103,31 +102,37 @@ class Runner:
         return True
 
     def _takes(self, job: Job, delivery: "_Delivery", context: Context) -> None:
-        shape = self._family.noise_shape(job.plan, job.inputs)
+        self._family.check(job.plan, job.inputs.keys())
         scene = self._scene(job)
+        updates = self._family.updates(scene)
         with ExitStack() as stack:
             stack.enter_context(self._encodes.reused(context))
-            beat = self._pipe.vae.decoder.register_forward_pre_hook(lambda *_: delivery.beat())
-            stack.callback(beat.remove)
+            for decoder in self._family.decoders():
+                stack.callback(decoder.register_forward_pre_hook(lambda *_: delivery.beat()).remove)
             for position, take in enumerate(job.takes):
                 if delivery.complete(take.index):
                     continue
                 context.raise_if_cancelled()
-                bar = StepBar(context, position * scene.steps, len(job.takes) * scene.steps)
+                bar = StepBar(context, position * updates, len(job.takes) * updates)
                 with replaced(self._pipe, "progress_bar", bar):
-                    latents = self._family.denoise(scene, noise_of(take, shape))
-                if not torch.isfinite(latents).all():
+                    latents = self._family.denoise(scene, Noise(take))
+                if not all(torch.isfinite(part).all() for part in latents):
                     raise ArithmeticError(f"{self._model.name} came to no picture with seed {take.seed}")
                 delivery.begin(take.index)
-                self._family.decode(latents, delivery.emit)
+                self._family.decode(scene, latents, delivery)
                 delivery.end()
 
     def _scene(self, job: Job) -> Scene:
-        with Image.open(job.inputs["photo"]) as photo:
-            fitted = fit_photo(photo.convert("RGB"), job.plan.width, job.plan.height)
-        steps = self._family.steps if self._model.steps is None else self._model.steps
-        guidance = self._family.guidance if self._model.guidance is None else self._model.guidance
-        return Scene(spec=job.spec, plan=job.plan, photo=fitted, steps=steps, guidance=guidance)
+        model, spec = self._model, job.spec
+        return Scene(
+            spec=spec,
+            plan=job.plan,
+            photo=_fitted(job, "photo"),
+            end_photo=_fitted(job, "end_photo") if "end_photo" in job.inputs else None,
+            steps=self._family.steps if model.steps is None else model.steps,
+            guidance=self._family.guidance if model.guidance is None else model.guidance,
+            consistency=_CONSISTENCY if spec.consistency is None else spec.consistency,
+        )
 
     def _go_lean(self) -> None:
         """What did not fit once will not fit the next time either: this holds until the model is loaded anew."""
@@ -169,8 +174,8 @@ class _Delivery:
             self._context.report("decode", sum(self._sent.values()), len(self._sent) * self._plan.frames)
         self._context.raise_if_cancelled()
 
-    def emit(self, video: torch.Tensor) -> None:
-        """The next frames of the take, (1, 3, n, height, width) from -1 to 1."""
+    def frames(self, video: torch.Tensor) -> None:
+        """See `Out`."""
         frames = _as_bytes(video)
         first, self._seen = self._seen, self._seen + len(frames)
         if self._seen > self._plan.frames or frames.shape[1:] != (self._plan.height, self._plan.width, 3):
@@ -203,6 +208,11 @@ class _Bytes:
         self._done += count
         self._context.report("load", self._done, self._total)
         self._context.raise_if_cancelled()
+
+
+def _fitted(job: Job, name: str) -> Image.Image:
+    with Image.open(job.inputs[name]) as photo:
+        return fit_photo(photo.convert("RGB"), job.plan.width, job.plan.height, job.spec.fit)
 
 
 def _as_bytes(video: torch.Tensor) -> NDArray[np.uint8]:

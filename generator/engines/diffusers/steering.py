@@ -1,6 +1,6 @@
 """How a running pipeline is watched and stopped: functions of one of its objects replaced for a while."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Self, cast
 
@@ -55,7 +55,7 @@ class Encodes:
     def __init__(self, encoders: tuple[tuple[object, str], ...]) -> None:
         """`encoders` are functions by (owner, name); each is remembered with its last arguments."""
         self._encoders = encoders
-        self._known: dict[str, tuple[object, object]] = {}
+        self._known: dict[int, tuple[object, object]] = {}
 
     def forget(self) -> None:
         """What is computed next may differ."""
@@ -67,20 +67,18 @@ class Encodes:
         context.report("encode", 0, len(self._encoders))
         with ExitStack() as stack:
             for done, (owner, name) in enumerate(self._encoders, start=1):
-                encoder = self._reusing(name, getattr(owner, name), context, done)
+                encoder = self._reusing(getattr(owner, name), context, done)
                 stack.enter_context(replaced(owner, name, encoder))
             yield
 
-    def _reusing(
-        self, name: str, function: Callable[..., object], context: Context, done: int
-    ) -> Callable[..., object]:
+    def _reusing(self, function: Callable[..., object], context: Context, done: int) -> Callable[..., object]:
         def encode(*args: object, **kwargs: object) -> object:
-            known = self._known.get(name)
+            known = self._known.get(done)
             if known is not None and _same(known[0], (args, kwargs)):
                 return known[1]
             context.raise_if_cancelled()
             made = function(*args, **kwargs)
-            self._known[name] = (args, kwargs), made
+            self._known[done] = (args, kwargs), made
             context.report("encode", done, len(self._encoders))
             context.raise_if_cancelled()
             return made
@@ -91,8 +89,8 @@ class Encodes:
 def _same(one: object, other: object) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
-    if isinstance(one, tuple) and isinstance(other, tuple):
-        ones, others = cast("tuple[object, ...]", one), cast("tuple[object, ...]", other)
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
+        ones, others = cast("Sequence[object]", one), cast("Sequence[object]", other)
         return len(ones) == len(others) and all(map(_same, ones, others))
     if isinstance(one, dict) and isinstance(other, dict):
         named, renamed = cast("dict[str, object]", one), cast("dict[str, object]", other)

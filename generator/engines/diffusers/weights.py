@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +25,7 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
+from clips.catalog import Lora, Model
 from clips.errors import RetryableError, SetupError
 
 _INDEX = "model_index.json"
@@ -34,23 +36,58 @@ Advance = Callable[[int], None]
 """Told of the bytes that have come in; it may raise to end the work."""
 
 
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """All files of a model, on this machine. `loras` are merged into its weights, each from its file."""
+
+    folder: Path
+    loras: tuple[tuple[Lora, Path], ...] = ()
+
+
+def find_all(model: Model, begin: Callable[[int], Advance]) -> Sources:
+    """The files of a catalogue entry; see `find`."""
+    if model.repo is None:
+        raise SetupError(f"{model.name} names no `repo`. Mend the catalogue's entry.")
+    loras = tuple((lora, find_file(lora.repo, lora.revision, lora.file, begin)) for lora in model.loras)
+    return Sources(find(model.repo, model.revision, begin), loras)
+
+
 def find(repo: str, revision: str | None, begin: Callable[[int], Advance]) -> Path:
     """The folder of a model, downloaded first where something is missing.
 
     `repo` is a hub id or a folder. `begin` is told once how many bytes are to be downloaded. Raises `SetupError` with
     what the host has to do, `RetryableError` where the network may mend by itself, and whatever the progress raises.
     """
-    folder = Path(repo).expanduser()
-    if folder.is_dir():
+    if folder := _own_folder(repo):
         return folder
-    if repo.startswith((".", "~", "/")) or repo.count("/") > 1:
-        raise SetupError(f"There is no model folder {repo}. Mend `repo` in the catalogue.")
     try:
         index = Path(hf_hub_download(repo, _INDEX, revision=revision))
         wanted = [_INDEX, *(f"{name}/*.{kind}" for name in components(index.parent) for kind in _KINDS)]
         return _download(repo, revision, wanted, begin)
     except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
         raise _in_words(error, repo, revision) from error
+
+
+def find_file(repo: str, revision: str | None, file: str, begin: Callable[[int], Advance]) -> Path:
+    """One file of a repository that is no pipeline; see `find`."""
+    if folder := _own_folder(repo):
+        if not (folder / file).is_file():
+            raise SetupError(f"There is no {file} in {folder}. Mend the catalogue's entry.")
+        return folder / file
+    try:
+        return _download(repo, revision, [file], begin) / file
+    except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
+        raise _in_words(error, repo, revision) from error
+
+
+def _own_folder(repo: str) -> Path | None:
+    """The folder of the host's own that `repo` names; None for a hub id."""
+    folder = Path(repo).expanduser()
+    if folder.is_dir():
+        return folder
+    if repo.startswith((".", "~", "/")) or repo.count("/") > 1:
+        raise SetupError(f"There is no model folder {repo}. Mend `repo` in the catalogue.")
+    return None
 
 
 def components(folder: Path) -> dict[str, tuple[str, str]]:
