@@ -2,8 +2,8 @@
 
 from collections.abc import Set as AbstractSet
 
-from clips.catalog import Catalog, EngineKind, Model
-from clips.domain import ClipSpec, Lane, Plan
+from clips.catalog import Accepts, Catalog, EngineKind, Model
+from clips.domain import ClipSpec, Lane, Plan, RequestKind
 from clips.errors import MemberError
 from clips.guilds import Rules
 from clips.intakes import Wish
@@ -46,8 +46,18 @@ def specify(wish: Wish, model: Model) -> ClipSpec:
         strength=wish.strength,
         consistency=wish.consistency,
     )
-    model.check(spec, end_photo=wish.end_photo is not None or wish.end_photo_url is not None)
+    model.check(spec, _given(wish))
     return spec
+
+
+def _given(wish: Wish) -> set[Accepts]:
+    """What comes beside the spec. A seed counts where the member named it, not where a button repeats one."""
+    given = {
+        Accepts.PHOTO: wish.photo or wish.photo_url,
+        Accepts.END_PHOTO: wish.end_photo or wish.end_photo_url,
+        Accepts.SEED: wish.seed is not None and wish.kind is RequestKind.ANIMATE,
+    }
+    return {what for what, there in given.items() if there}
 
 
 def count_takes(wish: Wish, plan: Plan, rules: Rules) -> int:

@@ -5,16 +5,19 @@ Planning is here and not in the engine, because the bot quotes a price before an
 
 import math
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from clips.domain import ClipSpec, Plan, Size
+from clips.domain import ClipSpec, Plan, Size, Strength
+from clips.entries import Entry
 from clips.errors import MemberError, SetupError
+from clips.hosting import Hosted, Tool
+from clips.lengths import FrameRule, in_frames
 
 
 class EngineKind(StrEnum):
@@ -22,11 +25,14 @@ class EngineKind(StrEnum):
 
     SKETCH = "sketch"
     DIFFUSERS = "diffusers"
+    REPLICATE = "replicate"
+    VIDEOS_API = "videos-api"
 
 
 class Accepts(StrEnum):
-    """What a model honours beside the photo."""
+    """What a model honours. `PHOTO` is the first frame, which most models need; `REFERENCES` never become a frame."""
 
+    PHOTO = "photo"
     MOTION = "motion"
     AVOID = "avoid"
     CAMERA = "camera"
@@ -35,27 +41,17 @@ class Accepts(StrEnum):
     SEED = "seed"
     VARIATION = "variation"
     END_PHOTO = "end_photo"
+    REFERENCES = "references"
+    MOTION_VIDEO = "motion_video"
+    SPEECH = "speech"
+    AMBIENT = "ambient"
+    CAMERA_DIRECTION = "camera_direction"
+    SUBJECT = "subject"
+    SPEED = "speed"
+    SOUND = "sound"
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FrameRule(_Entry):
-    """A clip has `offset + n * step` frames, between `min` and `max`."""
-
-    offset: int = Field(ge=0)
-    step: int = Field(ge=1)
-    min: int = Field(ge=1)
-    max: int = Field(ge=1)
-
-    def snap(self, wished: float) -> int:
-        """The allowed number of frames nearest to the wish."""
-        steps = round((min(max(wished, self.min), self.max) - self.offset) / self.step)
-        return self.offset + min(steps, (self.max - self.offset) // self.step) * self.step
-
-
-class Lora(_Entry):
+class Lora(Entry):
     """Low-rank weights, merged into one component of the model when it is loaded. `file` is a path in `repo`."""
 
     repo: str
@@ -65,7 +61,7 @@ class Lora(_Entry):
     strength: float = 1.0
 
 
-class Model(_Entry):
+class Model(Entry):
     """One entry of the catalogue. See the head of `catalog.toml` for what each field means."""
 
     name: str
@@ -82,12 +78,21 @@ class Model(_Entry):
     free_aspect: bool = True
     price: dict[Size, float]
     accepts: frozenset[Accepts]
+    needs: frozenset[Accepts] = frozenset({Accepts.PHOTO})
+    frames_at: dict[Size, FrameRule] = Field(default_factory=dict[Size, FrameRule])
+    length_from: Accepts | None = None
+    hosted: Hosted | None = None
     family: str | None = None
     repo: str | None = None
     revision: str | None = None
     steps: int | None = Field(default=None, ge=1)
     guidance: float | None = None
     loras: tuple[Lora, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_seconds(cls, entry: Mapping[str, Any]) -> Mapping[str, Any]:
+        return in_frames(entry)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -97,7 +102,28 @@ class Model(_Entry):
             raise ValueError("price and sizes must name the same sizes")
         if self.engine is EngineKind.DIFFUSERS and not (self.family and self.repo):
             raise ValueError("a diffusers model needs a family and a repo")
+        if (self.engine is EngineKind.REPLICATE) != (self.hosted is not None):
+            raise ValueError("a model on replicate, and no other, needs a table hosted")
+        if self.hosted is not None and set(self.hosted.usd) != set(self.sizes):
+            raise ValueError("usd and sizes must name the same sizes")
+        if not self.needs - {Accepts.PHOTO} <= self.accepts or not set(self.frames_at) <= set(self.sizes):
+            raise ValueError("needs must be among what it accepts, and seconds_at among its sizes")
         return self
+
+    @property
+    def paid(self) -> bool:
+        """Does each take cost the host dollars?"""
+        return self.hosted is not None
+
+    @property
+    def provider(self) -> str | None:
+        """Who is paid for it."""
+        return self.hosted.provider if self.hosted else None
+
+    @property
+    def takes_photo(self) -> bool:
+        """Is there a first frame to give it?"""
+        return Accepts.PHOTO in self.accepts | self.needs
 
     @property
     def shortest(self) -> float:
@@ -109,34 +135,48 @@ class Model(_Entry):
         """Seconds."""
         return self.frames.snap(math.inf) / self.fps
 
-    def check(self, spec: ClipSpec, *, end_photo: bool = False) -> None:
-        """Refuse what the model would ignore or cannot do. Raises `MemberError`."""
-        wishes = {
-            Accepts.MOTION: bool(spec.motion.strip()),
-            Accepts.AVOID: bool(spec.avoid.strip()),
-            Accepts.CAMERA: spec.camera is not None,
-            Accepts.CONSISTENCY: spec.consistency is not None,
-            Accepts.END_PHOTO: end_photo,
-        }
-        ignored = [wish.replace("_", " ") for wish, wished in wishes.items() if wished and wish not in self.accepts]
-        if ignored:
+    def check(self, spec: ClipSpec, given: Collection[Accepts] = (Accepts.PHOTO,)) -> None:
+        """Refuse what the model would ignore, lacks or cannot do. `given`: what comes beside the spec: photos, a seed,
+        references … Raises `MemberError`.
+        """
+        asked = {wish for wish, wished in _wishes(spec).items() if wished} | set(given)
+        if ignored := [_word(wish) for wish in Accepts if wish in asked - self.accepts - self.needs]:
             raise MemberError(f"{self.title} does not take {_and(ignored)}. Leave that out, or pick a model that does.")
+        if lacking := [_word(wish) for wish in Accepts if wish in self.needs - asked]:
+            raise MemberError(f"{self.title} needs {_and(lacking)} as well. Add that, or pick another model.")
+        if Accepts.END_PHOTO in asked and Accepts.PHOTO not in asked:
+            raise MemberError("An end photo needs a photo to begin with. Add that, or leave the end photo out.")
         if spec.size is not Size.NATIVE and spec.size not in self.sizes:
             sizes = _and([str(size) for size in self.sizes])
             raise MemberError(f"{self.title} renders {sizes}, not {spec.size}. Ask for that, or leave the size out.")
+        longest = self._rule(self.size_of(spec)).snap(math.inf) / self.fps
         if spec.seconds > self.longest + 0.5:
             raise MemberError(
                 f"{self.title} renders at most {self.longest:.1f} s in one go; {spec.seconds:g} s is too long. "
                 "Ask for less, or pick another model."
             )
+        if spec.seconds > longest + 0.5:
+            raise MemberError(
+                f"{self.title} renders {self.size_of(spec)} for at most {longest:g} s; {spec.seconds:g} s is too long. "
+                "Ask for less, or for a smaller size."
+            )
 
-    def plan(self, spec: ClipSpec, photo: tuple[int, int]) -> Plan:
-        """Snap a wish to what the model renders. `photo` is (width, height) in pixels."""
-        size = self.default_size if spec.size is Size.NATIVE else spec.size
-        width, height = self._fit(self.sizes[size], photo)
-        frames = self.frames.snap(spec.seconds * self.fps)
-        quote = max(1, math.ceil(self.price[size] * frames / self.fps))
-        return Plan(width=width, height=height, frames=frames, fps=self.fps, credits=quote)
+    def size_of(self, spec: ClipSpec) -> Size:
+        """The size that will be rendered."""
+        return self.default_size if spec.size is Size.NATIVE else spec.size
+
+    def plan(self, spec: ClipSpec, photo: tuple[int, int] | None) -> Plan:
+        """Snap a wish to what the model renders. `photo` is (width, height) in pixels; without one, it is landscape."""
+        size = self.size_of(spec)
+        width, height = self._fit(self.sizes[size], photo or self.sizes[size])
+        frames = self._rule(size).snap(spec.seconds * self.fps)
+        seconds = frames / self.fps
+        quote = max(1, math.ceil(self.price[size] * seconds))
+        dollars = self.hosted.microdollars(seconds, size, sound=spec.audible) if self.hosted else 0
+        return Plan(width=width, height=height, frames=frames, fps=self.fps, credits=quote, microdollars=dollars)
+
+    def _rule(self, size: Size) -> FrameRule:
+        return self.frames_at.get(size, self.frames)
 
     def _fit(self, landscape: tuple[int, int], photo: tuple[int, int]) -> tuple[int, int]:
         """Width and height with the photo's aspect and at most the area of `landscape`, in multiples."""
@@ -164,23 +204,46 @@ class Model(_Entry):
         return min(candidates, key=lambda fit: (abs(math.log(fit[0] / fit[1] / aspect)), -fit[0] * fit[1]))
 
 
-class Catalog:
-    """The models by name, in the order of the files."""
+def _wishes(spec: ClipSpec) -> dict[Accepts, bool]:
+    return {
+        Accepts.MOTION: bool(spec.motion.strip()),
+        Accepts.AVOID: bool(spec.avoid.strip()),
+        Accepts.CAMERA: spec.camera is not None,
+        Accepts.STRENGTH: spec.strength is not Strength.MEDIUM,
+        Accepts.CONSISTENCY: spec.consistency is not None,
+        Accepts.SPEECH: bool(spec.speech.strip()),
+        Accepts.AMBIENT: bool(spec.ambient.strip()),
+        Accepts.CAMERA_DIRECTION: bool(spec.camera_direction.strip()),
+        Accepts.SUBJECT: bool(spec.subject.strip()),
+        Accepts.SPEED: bool(spec.speed.strip()),
+        Accepts.SOUND: spec.sound,
+    }
 
-    def __init__(self, models: dict[str, Model]) -> None:
+
+class Catalog:
+    """The models by name, in the order of the files; and the tools."""
+
+    def __init__(self, models: dict[str, Model], tools: dict[str, Tool] | None = None) -> None:
         self._models = models
+        self.tools: Mapping[str, Tool] = tools or {}
 
     @classmethod
     def load(cls, own: Path | None = None) -> Self:
         """Read the built-in catalogue, then the host's. Raises `SetupError` that names file, entry and field."""
-        built_in = files("clips").joinpath("catalog.toml")
-        models = _read(built_in.read_text(encoding="utf-8"), "the built-in catalogue")
+        models: dict[str, Model] = {}
+        tools: dict[str, Tool] = {}
+        for name in ("catalog.toml", "hosted.toml"):
+            text = files("clips").joinpath(name).read_text(encoding="utf-8")
+            models |= _read(text, f"the built-in {name}", "models", Model)
+            tools |= _read(text, f"the built-in {name}", "tools", Tool)
         if own is not None:
             try:
-                models |= _read(own.read_text(encoding="utf-8"), str(own))
+                text = own.read_text(encoding="utf-8")
             except OSError as error:
                 raise SetupError(f"ZOETROPE_CATALOG: cannot read {own}: {error.strerror}.") from error
-        return cls(models)
+            models |= _read(text, str(own), "models", Model)
+            tools |= _read(text, str(own), "tools", Tool)
+        return cls(models, tools)
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self._models.values())
@@ -196,10 +259,13 @@ class Catalog:
         return model
 
 
-def _read(text: str, where: str) -> dict[str, Model]:
+_Kind = TypeVar("_Kind", Model, Tool)
+
+
+def _read(text: str, where: str, table: str, kind: type[_Kind]) -> dict[str, _Kind]:
     try:
-        entries = tomllib.loads(text).get("models", {})
-        return {name: Model.model_validate({"name": name, **entry}) for name, entry in entries.items()}
+        entries = tomllib.loads(text).get(table, {})
+        return {name: kind.model_validate({"name": name, **entry}) for name, entry in entries.items()}
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{where}: {error}.") from error
     except ValidationError as error:
@@ -207,6 +273,10 @@ def _read(text: str, where: str) -> dict[str, Model]:
         name = first["input"].get("name", "?") if isinstance(first["input"], dict) else ""
         field = ".".join(str(part) for part in first["loc"])
         raise SetupError(f"{where}: model {name} {field}: {first['msg']}.") from error
+
+
+def _word(wish: Accepts) -> str:
+    return wish.replace("_", " ")
 
 
 def _and(words: list[str]) -> str:

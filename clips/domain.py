@@ -98,7 +98,11 @@ class Fit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClipSpec:
-    """What a member wishes for, before a model snaps it. `seconds` and `size` are wishes; `Plan` is what comes."""
+    """What a member wishes for, before a model snaps it. `seconds` and `size` are wishes; `Plan` is what comes.
+
+    The last five are asked for in a form, by models that take them: what is said, what is heard beside it, how the
+    camera goes, what the subject does, how fast all that is.
+    """
 
     model: str
     motion: str = ""
@@ -109,6 +113,12 @@ class ClipSpec:
     strength: Strength = Strength.MEDIUM
     consistency: float | None = None
     fit: Fit = Fit.CROP
+    sound: bool = False
+    speech: str = ""
+    ambient: str = ""
+    camera_direction: str = ""
+    subject: str = ""
+    speed: str = ""
 
     @property
     def prompt(self) -> str:
@@ -117,16 +127,26 @@ class ClipSpec:
             part for part in (self.motion.strip(), f"camera: {self.camera}" if self.camera else "") if part
         )
 
+    @property
+    def audible(self) -> bool:
+        """Is the clip to have sound? Whoever has something said wants to hear it."""
+        return self.sound or bool(self.speech.strip() or self.ambient.strip())
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be rendered: pixels, frames and frames per second that the model can do; `credits` quotes one take."""
+    """What will be rendered: pixels, frames and frames per second that the model can do; `credits` quotes one take.
+
+    `microdollars` is what a paid provider takes for it. A hosted model may come back with other pixels and frames: the
+    clip's row says which.
+    """
 
     width: int
     height: int
     frames: int
     fps: int
     credits: int
+    microdollars: int = 0
 
     @property
     def seconds(self) -> float:

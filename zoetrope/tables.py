@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from clips.catalog import Catalog, Model
+from clips.catalog import Accepts, Catalog, Model
 from clips.settings import Settings
 
 README = Path("README.md")
@@ -47,7 +47,7 @@ def _row(model: Model) -> str:
         f"{longest} s" if shortest == longest else f"{shortest}–{longest} s",
         ", ".join(f"{size} ({width}×{height})" for size, (width, height) in model.sizes.items()),
         ", ".join(f"{model.price[size]:g} ({size})" for size in model.sizes),
-        ", ".join(sorted(accepted.replace("_", " ") for accepted in model.accepts)),
+        ", ".join(sorted(accepted.replace("_", " ") for accepted in model.accepts - {Accepts.PHOTO})),
         model.licence,
     )
     return f"| {' | '.join(cells)} |"

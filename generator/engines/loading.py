@@ -12,6 +12,8 @@ from generator.engines.base import Context, Engine
 _LIBRARIES = {
     EngineKind.SKETCH: ("numpy", "opencv-python-headless"),
     EngineKind.DIFFUSERS: ("torch", "diffusers", "transformers"),
+    EngineKind.REPLICATE: (),
+    EngineKind.VIDEOS_API: (),
 }
 
 
@@ -27,6 +29,8 @@ def check_installed(model: Model) -> None:
 
 def check_runnable(model: Model) -> None:
     """Raise `SetupError` where no environment would do: this version has no engine for the model."""
+    if model.engine in {EngineKind.REPLICATE, EngineKind.VIDEOS_API}:
+        raise SetupError(f"This version cannot run {model.name} yet: it has no engine {model.engine}.")
     # A family's adapter is the module of its name.
     if model.family and find_spec(f"generator.engines.diffusers.{model.family}") is None:
         raise SetupError(
@@ -80,3 +84,5 @@ async def load_engine(model: Model, device: str, context: Context) -> Engine:
             from generator.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - only what is used is loaded
 
             return await DiffusersEngine.load(model, device, context)
+        case EngineKind.REPLICATE | EngineKind.VIDEOS_API:
+            raise SetupError(f"This version has no engine {model.engine}.")

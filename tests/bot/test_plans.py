@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from bot.modals import Form, filled_in
 from bot.plans import TAKES, choose_model, count_takes, specify
-from clips.catalog import Catalog, EngineKind
+from clips.catalog import Accepts, Catalog, EngineKind
 from clips.domain import Lane, Plan, Size
 from clips.errors import MemberError
 from clips.guilds import Rules
 from clips.intakes import Wish
 
 CATALOG = Catalog.load()
+PHOTO_ALONE = Wish(photo_url="https://cdn.discordapp.com/photo.png")
 NAMES = [model.name for model in CATALOG]
 RULES = Rules(
     daily_allowance=900,
@@ -46,11 +47,15 @@ def test_whatever_is_chosen_is_at_work_and_a_sketch_only_where_there_is_nothing_
         assert all(model.engine is EngineKind.SKETCH for model in offered)
 
 
-@given(st.sampled_from(NAMES))
+@pytest.mark.parametrize("name", NAMES)
 def test_without_a_length_every_model_gives_one_that_it_can(name: str):
     model = CATALOG.find(name)
-    spec = specify(Wish(), model)
-    assert model.plan(spec, (640, 480)).seconds == pytest.approx(min(5, model.longest), abs=0.2)
+    if model.needs > {Accepts.PHOTO} or not model.takes_photo:
+        with pytest.raises(MemberError, match=r"needs (motion video|references) as well|does not take photo"):
+            specify(PHOTO_ALONE, model)
+        return
+    spec = specify(PHOTO_ALONE, model)
+    assert model.plan(spec, (640, 480)).seconds == pytest.approx(max(model.shortest, min(5, model.longest)), abs=0.2)
 
 
 @given(
@@ -77,5 +82,5 @@ def test_a_click_never_passes_its_limit_and_keeps_what_was_counted(
 def test_another_model_makes_its_own_size():
     wish = Wish(model="sketch", size=Size.P1080)
     assert filled_in(wish, Form({"model": "sketch"}, None)).size is Size.P1080
-    changed = filled_in(wish, Form({"model": "ltx-video"}, None))
+    changed = replace(filled_in(wish, Form({"model": "ltx-video"}, None)), photo_url=PHOTO_ALONE.photo_url)
     assert specify(changed, CATALOG.find("ltx-video")).size is Size.NATIVE

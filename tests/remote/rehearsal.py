@@ -1,0 +1,93 @@
+"""What an engine meets in the tests: a context that remembers, and a sink that keeps what it is given."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from clips.catalog import Model
+from clips.domain import ClipSpec, Plan, Size
+from clips.servers import Server
+from generator.engines.base import Job, TakeSeed
+
+PLAN = Plan(width=64, height=48, frames=17, fps=16, credits=80)
+
+
+@dataclass
+class Circumstances:
+    """A `Context`. `stop` is raised at the first look at whether to go on that comes `after` so many reports."""
+
+    external_id: str | None = None
+    stop: Exception | None = None
+    after: int = 0
+    reports: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
+
+    def report(self, phase: str, done: int, total: int) -> None:
+        self.reports.append((phase, done, total))
+
+    def raise_if_cancelled(self) -> None:
+        if self.stop is not None and len(self.reports) > self.after:
+            raise self.stop
+
+    async def remember(self, external_id: str) -> None:
+        self.external_id = external_id
+
+    async def remembered(self) -> str | None:
+        return self.external_id
+
+    @property
+    def steps(self) -> list[int]:
+        return [done for phase, done, _ in self.reports if phase == "step"]
+
+
+@dataclass
+class Kept:
+    """A `Sink`."""
+
+    clips: dict[int, bytes] = field(default_factory=dict[int, bytes])
+
+    def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
+        raise AssertionError("a finished file comes as a file")
+
+    def file(self, take: int, path: Path) -> None:
+        self.clips[take] = path.read_bytes()
+
+
+def model_on(server: Server) -> Model:
+    return Model.model_validate(
+        {
+            "name": "wan-cluster",
+            "title": "Wan 2.2 A14B on the cluster",
+            "summary": "the strongest open motion",
+            "engine": "videos-api",
+            "licence": "Apache-2.0",
+            "goals": ["quality"],
+            "fps": 16,
+            "multiple": 16,
+            "frames": {"offset": 1, "step": 4, "min": 17, "max": 81},
+            "sizes": {Size.P480: (832, 480)},
+            "default_size": "480p",
+            "price": {Size.P480: 16.0},
+            "steps": 40,
+            "guidance": 3.5,
+            "accepts": ["motion", "avoid", "seed"],
+            "server": server,
+        }
+    )
+
+
+def job_in(folder: Path, *seeds: int) -> Job:
+    """A job for each seed's take, with a photo of another shape than the clip's."""
+    photo = folder / "photo.png"
+    Image.new("RGB", (300, 200), (200, 120, 40)).save(photo)
+    takes = [TakeSeed(index, seed) for index, seed in enumerate(seeds, start=1)]
+    return Job(ClipSpec("wan-cluster", motion="she smiles", avoid="text"), PLAN, {"photo": photo}, takes)
+
+
+def at_once() -> Iterator[float]:
+    """No pause between looks."""
+    while True:
+        yield 0.0
