@@ -27,6 +27,10 @@ class PhotoError(MemberError):
     """The photo cannot be used; the sentence says why and what would work."""
 
 
+class VideoUploadError(MemberError):
+    """The video that a member uploaded cannot be used; the sentence says why and what would work."""
+
+
 class RetryableError(ZoetropeError):
     """Something outside failed in a way that another attempt may mend."""
 

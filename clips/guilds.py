@@ -13,7 +13,7 @@ COMMAND_LINE = GuildId(0)
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a server allows. Credits are GPU-seconds."""
+    """What a server allows. Credits are GPU-seconds. `confirm_above`: micro-dollars above which a click asks first."""
 
     daily_allowance: int
     daily_budget: int
@@ -22,6 +22,7 @@ class Rules:
     max_running: int
     longest_wait: timedelta
     default_model: str | None
+    confirm_above: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ _WEIGHT = "SELECT coalesce(max(weight), 1) FROM role_weights WHERE guild_id = $1
 _BLOCK = "SELECT * FROM blocks WHERE guild_id = $1 AND user_id = $2 AND (until IS NULL OR until > now())"
 _ALLOWANCE = "UPDATE guilds SET daily_allowance = $2 WHERE guild_id = $1"
 _BUDGET = "UPDATE guilds SET daily_budget = $2 WHERE guild_id = $1"
+_CONFIRM = "UPDATE guilds SET confirm_above = $2 WHERE guild_id = $1"
 
 
 async def know(conn: Connection | Pool, guild_id: GuildId) -> None:
@@ -59,6 +61,7 @@ async def rules(pool: Pool, guild_id: GuildId) -> Rules:
         max_running=row["max_running"],
         longest_wait=row["longest_wait"],
         default_model=row["default_model"],
+        confirm_above=row["confirm_above"],
     )
 
 
@@ -81,3 +84,8 @@ async def set_daily_allowance(pool: Pool, guild_id: GuildId, credits_a_day: int)
 async def set_daily_budget(pool: Pool, guild_id: GuildId, credits_a_day: int) -> None:
     """What the whole server is topped up to, from the next time on."""
     await pool.execute(_BUDGET, guild_id, credits_a_day)
+
+
+async def set_confirm_above(pool: Pool, guild_id: GuildId, microdollars: int) -> None:
+    """The price above which a click on a paid model asks first."""
+    await pool.execute(_CONFIRM, guild_id, microdollars)

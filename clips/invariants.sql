@@ -55,3 +55,14 @@ WHERE NOT EXISTS (SELECT FROM takes t WHERE t.request_id = r.request_id)
 
 -- promise: An intake that ended led to a request or to a refusal.
 SELECT i.interaction_id FROM intakes i WHERE i.finished_at IS NOT NULL AND i.request_id IS NULL AND i.refusal IS NULL;
+
+-- promise: What a server has reserved and spent in a month is the sum of its charges.
+SELECT s.*, c.* FROM spending s LEFT JOIN LATERAL (
+    SELECT coalesce(sum(c.reserved) FILTER (WHERE settled_at IS NULL), 0) AS open, coalesce(sum(paid), 0) AS paid
+    FROM charges c WHERE (c.guild_id, c.provider, c.month) = (s.guild_id, s.provider, s.month)) c ON true
+WHERE (s.reserved, s.spent) IS DISTINCT FROM (c.open, c.paid);
+
+-- promise: A take has a charge exactly if a provider bills it, open as long as the take is unfinished.
+SELECT t.take_id, t.state, r.provider, c.* FROM takes t JOIN requests r USING (request_id) LEFT JOIN charges c USING (take_id)
+WHERE r.provider IS DISTINCT FROM c.provider
+   OR (c.take_id IS NOT NULL AND (c.settled_at IS NULL) = (t.state IN ('done', 'failed', 'cancelled')));

@@ -4,7 +4,6 @@ All times are the database's. A generator names its take, itself and the fence o
 `FENCED` means that the take is somebody else's by now.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,9 +15,9 @@ import asyncpg
 
 from clips import requests
 from clips.domain import GuildId, Lane, Progress, RequestId, Sha256, TakeId, TakeState
-from clips.errors import MemberError
 from clips.ffmpeg import Encoded
 from clips.postgres import Connection, Pool, retrying
+from clips.refusals import refusal
 from clips.requests import Ask
 
 READY = "takes_ready"
@@ -111,7 +110,7 @@ async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tu
     """Write down a request with its takes, holds and messages: one statement, all or nothing.
 
     Returns the request and whether it is new: an interaction that has one already gets that, and nothing is held again.
-    Raises `MemberError` where credits or room are short; a transaction around it must then be rolled back.
+    Raises `MemberError` where credits, dollars or room are short; a transaction around it must then be rolled back.
     """
     # The command line has no budget; a relaxed take is free.
     quote = 0 if ask.guild_id == 0 or ask.lane is Lane.RELAXED else ask.plan.credits
@@ -121,37 +120,10 @@ async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tu
             _ENQUEUE, requests.row_of(ask), ask.spec.model, ask.take_seeds, cost, quote, role_weight
         )
     except asyncpg.PostgresError as error:
-        raise _refusal(error) from error
+        raise refusal(error, ask) from error
     if row is None:
         raise LookupError("enqueue_request gave no row")
     return row["request_id"], row["is_new"]
-
-
-def _refusal(error: asyncpg.PostgresError) -> Exception:
-    """The refusals of `enqueue_request` in words; any other error as it is."""
-    message = error.as_dict()
-    code = message.get("sqlstate", "")
-    if not code.startswith("ZT"):
-        return error
-    known: dict[str, int] = json.loads(message["detail"])
-    match code:
-        case "ZT001":
-            return MemberError(
-                f"You have {known['available']} credits left today and this takes {known['wanted']}. Ask for fewer "
-                "takes, a shorter clip or a lighter model, use `lane: relaxed`, which is free, or wait: your credits "
-                "come back at midnight UTC."
-            )
-        case "ZT002":
-            return MemberError(
-                f"This server has {known['available']} credits left today and this takes {known['wanted']}. "
-                "Use `lane: relaxed`, which is free, or wait: the server's credits come back at midnight UTC."
-            )
-        case _:
-            return MemberError(
-                f"You have {known['unfinished']} takes waiting or rendering and this asks for {known['wanted']} more, "
-                f"but this server allows {known['most']} at once. Ask for fewer takes, wait for some to finish, or "
-                "cancel some with `/my queue`."
-            )
 
 
 async def claim(

@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 from pydantic import TypeAdapter
 
+from clips import inputs
 from clips.domain import (
     ChannelId,
     ClipSpec,
@@ -23,6 +24,7 @@ from clips.domain import (
     UserId,
     status_of,
 )
+from clips.inputs import Input
 from clips.postgres import Connection, Pool
 
 _spec = TypeAdapter(ClipSpec)
@@ -31,7 +33,10 @@ _plan = TypeAdapter(Plan)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ask:
-    """What a member asks for, ready to be written down: planned, priced and checked."""
+    """What a member asks for, ready to be written down: planned, priced and checked.
+
+    `photo` is None where the model makes a clip from words or references; `provider` is who bills it.
+    """
 
     guild_id: GuildId
     channel_id: ChannelId
@@ -40,7 +45,7 @@ class Ask:
     lane: Lane
     spec: ClipSpec
     plan: Plan
-    photo: Sha256
+    photo: Sha256 | None
     seed: int
     takes: int
     interaction_id: int | None = None
@@ -49,6 +54,8 @@ class Ask:
     spoiler: bool = False
     parent_id: RequestId | None = None
     parent_take: TakeId | None = None
+    provider: str | None = None
+    inputs: Sequence[Input] = ()
 
     @property
     def take_seeds(self) -> list[int]:
@@ -182,6 +189,8 @@ def row_of(ask: Ask) -> dict[str, object]:
         "spoiler": ask.spoiler,
         "parent_id": ask.parent_id,
         "parent_take": ask.parent_take,
+        "provider": ask.provider,
+        "inputs": inputs.rows_of(ask.inputs),
     }
 
 
@@ -197,7 +206,8 @@ async def read(pool: Pool, guild_id: GuildId, request_id: RequestId) -> WholeReq
         if row is None:
             return None
         takes = await conn.fetch(_TAKES, request_id)
-    return WholeRequest(_request(row), [_take(take) for take in takes])
+        beside = await inputs.of_request(conn, request_id)
+    return WholeRequest(_request(row, beside), [_take(take) for take in takes])
 
 
 async def seeds(pool: Pool, guild_id: GuildId, take_id: TakeId) -> list[Seed]:
@@ -221,7 +231,7 @@ async def choose(conn: Connection, request: Request, take_id: TakeId) -> None:
     await conn.execute("SELECT touch_request($1)", request.request_id)
 
 
-def _request(row: asyncpg.Record) -> Request:
+def _request(row: asyncpg.Record, beside: Sequence[Input]) -> Request:
     return Request(
         request_id=row["request_id"],
         interaction_id=row["interaction_id"],
@@ -240,6 +250,8 @@ def _request(row: asyncpg.Record) -> Request:
         spoiler=row["spoiler"],
         parent_id=row["parent_id"],
         parent_take=row["parent_take"],
+        provider=row["provider"],
+        inputs=beside,
         chosen_take=row["chosen_take"],
         trace_id=row["trace_id"],
         created_at=row["created_at"],

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from clips.catalog import Model
 from clips.domain import ClipSpec, Plan, Sha256
+from clips.inputs import named
 from clips.requests import Request
 from generator.engines.base import TakeSeed, Variation
 
@@ -14,8 +15,9 @@ from generator.engines.base import TakeSeed, Variation
 class Recipe:
     """Every parameter of one take. `revision` None: the model's newest at that time."""
 
-    photo: Sha256
+    photo: Sha256 | None
     end_photo: Sha256 | None
+    inputs: Mapping[str, Sha256]
     spec: ClipSpec
     prompt: str
     plan: Plan
@@ -34,6 +36,7 @@ class Recipe:
         return cls(
             photo=request.photo,
             end_photo=request.end_photo,
+            inputs=named(request.inputs),
             spec=request.spec,
             prompt=request.spec.prompt,
             plan=request.plan,

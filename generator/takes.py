@@ -24,6 +24,7 @@ from clips.checkpoints import Checkpoint, Checkpoints
 from clips.domain import Sha256
 from clips.errors import MemberError, RetryableError
 from clips.ffmpeg import Encoded
+from clips.inputs import InputRole, named
 from clips.postgres import OUTAGE, Pool
 from clips.queue import Ended
 from clips.requests import Request
@@ -110,11 +111,12 @@ async def _read(pool: Pool, watch: Watch) -> tuple[Request, TakeSeed]:
 
 
 async def _fetch(blobs: BlobStore, request: Request, folder: Path, watch: Watch) -> dict[str, Path]:
-    """The request's pictures as files, by the names that engines know them by."""
+    """The request's pictures and videos as files, by the names that engines know them by."""
+    wanted = {"photo": request.photo, "end_photo": request.end_photo, **named(request.inputs)}
     inputs: dict[str, Path] = {}
-    for name, sha256 in (("photo", request.photo), ("end_photo", request.end_photo)):
+    for name, sha256 in wanted.items():
         if sha256 is not None:
-            inputs[name] = folder / f"{name}.png"
+            inputs[name] = folder / f"{name}.{'mp4' if name == InputRole.MOTION_VIDEO else 'png'}"
             await insist(watch, partial(_fetch_one, blobs, sha256, inputs[name]))
     return inputs
 
@@ -123,7 +125,8 @@ async def _fetch_one(blobs: BlobStore, sha256: Sha256, path: Path) -> None:
     try:
         await blobs.fetch_to(sha256, path)
     except (BlobMissingError, BlobDamagedError) as error:
-        raise MemberError("The photo is not stored any more. Upload it again.") from error
+        what = "video" if path.suffix == ".mp4" else "photo"
+        raise MemberError(f"The {what} is not stored any more. Upload it again.") from error
 
 
 async def _render(engine: Engine, job: Job, path: Path, watch: Watch, checkpoints: Checkpoints) -> Encoded:

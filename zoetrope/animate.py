@@ -126,6 +126,7 @@ async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Orde
         photo=sha256,
         seed=secrets.randbits(32) if order.seed is None else order.seed,
         takes=order.takes,
+        provider=model.provider,
     )
 
 

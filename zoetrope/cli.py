@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from clips.domain import Camera, Lane, Size, Strength
+from clips.domain import Camera, GuildId, Lane, Size, Strength
 from clips.embedded import database
 from clips.errors import MemberError, RetryableError, SetupError
 from clips.migrate import migrate as apply_migrations
@@ -25,6 +25,7 @@ from clips.settings import Settings
 from zoetrope.animate import Order, animate_photo
 from zoetrope.demo import Demo
 from zoetrope.doctor import examine
+from zoetrope.paid import approve, show, withdraw
 
 app = typer.Typer(
     help="Bring a community's still photos to life.",
@@ -32,10 +33,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+paid = typer.Typer(help="Which servers may spend money on models that a provider bills.", no_args_is_help=True)
+app.add_typer(paid, name="paid")
 console = Console()
 REFUSED = 2
 INTERRUPTED = 130
 _T = TypeVar("_T")
+_Guild = Annotated[int, typer.Argument(min=0, help="The server's id in Discord; 0: the command line.")]
+_Provider = Annotated[str, typer.Argument(help="Who bills, as the catalogue names it: replicate.")]
 
 
 def main() -> None:
@@ -170,6 +175,29 @@ def doctor() -> None:
 
     if _run(check()):
         raise typer.Exit(1)
+
+
+@paid.command(name="approve")
+def paid_approve(
+    guild: _Guild,
+    provider: _Provider,
+    *,
+    monthly: Annotated[float | None, typer.Option(min=0, max=1_000_000, help="Most dollars a calendar month.")] = None,
+) -> None:
+    """Let a server use a provider's models, up to a sum a month. Without --monthly the sum stays; at first it is 0."""
+    _run(approve(Settings.load(), console, GuildId(guild), provider, monthly))
+
+
+@paid.command(name="withdraw")
+def paid_withdraw(guild: _Guild, provider: _Provider) -> None:
+    """Take an approval back: the server has local models only again."""
+    _run(withdraw(Settings.load(), console, GuildId(guild), provider))
+
+
+@paid.command(name="list")
+def paid_list() -> None:
+    """Show every approval with what was spent this month."""
+    _run(show(Settings.load(), console))
 
 
 def _run(work: Coroutine[None, None, _T]) -> _T:

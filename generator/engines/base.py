@@ -33,7 +33,9 @@ class TakeSeed:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to render. `inputs` are named files: `photo` always, `end_photo` and others where the model takes them."""
+    """What to render. `inputs` are named files, each where the model takes it: `photo`, `end_photo`, `reference_1` …,
+    `motion_video`.
+    """
 
     spec: ClipSpec
     plan: Plan

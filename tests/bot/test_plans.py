@@ -26,6 +26,7 @@ RULES = Rules(
     max_running=2,
     longest_wait=timedelta(hours=1),
     default_model=None,
+    confirm_above=500_000,
 )
 
 

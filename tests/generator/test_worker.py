@@ -127,7 +127,8 @@ async def test_frames_become_a_clip_with_the_recipe_that_makes_it_again(room: St
     assert (probe(master).frames, probe(master).width, probe(master).height) == (24, 160, 120)
     assert clip.recipe["spec"]["camera"] == "sway"
     assert clip.recipe["prompt"] == "zoom in, camera: sway"
-    assert clip.recipe["plan"] == {"width": 160, "height": 120, "frames": 24, "fps": 24, "credits": 2}
+    plan = {"width": 160, "height": 120, "frames": 24, "fps": 24, "credits": 2, "microdollars": 0}
+    assert clip.recipe["plan"] == plan
     assert (clip.recipe["photo"], clip.recipe["seed"], clip.recipe["variations"]) == (room.photo, 42, [])
     assert clip.recipe["versions"].keys() == {"zoetrope", "numpy", "opencv-python-headless"}
     assert clip.recipe["engine"] == "sketch"
