@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import Field, asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -48,6 +49,7 @@ class Table(Generic[R]):
         self._connection = connection
         self._kind = kind
         self._parent_of = parent_of
+        self._read = lru_cache(maxsize=4096)(self._parsed)  # records are frozen, and the same few are asked for all day
 
     def put(self, record: R) -> R:
         """Keeps a record, in place of the one with its id, and hands it back."""
@@ -86,7 +88,7 @@ class Table(Generic[R]):
     def delete(self, record_id: int) -> None:
         self._connection.execute("DELETE FROM records WHERE kind = ? AND id = ?", (self._kind.__name__, record_id))
 
-    def _read(self, body: str) -> R:
+    def _parsed(self, body: str) -> R:
         return self._kind(**json.loads(body))
 
 
