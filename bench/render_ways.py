@@ -134,6 +134,9 @@ class Kept:
             self._encoder.write(frames)
         self.ended[take] = time.perf_counter()
 
+    def file(self, take: int, path: Path) -> None:
+        raise AssertionError(f"take {take} comes as frames, not as {path}")
+
     def clip(self, take: int = 0) -> Frames:
         return np.concatenate(self.chunks[take])
 

@@ -7,12 +7,19 @@ from enum import StrEnum
 
 
 class Checkpoint(StrEnum):
-    """In the order in which a request meets them. Bot: intake stored, held. Generator: the rest."""
+    """In the order in which a request meets them. Bot: intake stored, held. Generator: the rest.
+
+    A hosted take meets intended to fetched in the place of rendering.
+    """
 
     INTAKE_STORED = "intake-stored"
     HELD = "held"
     CLAIMED = "claimed"
     RENDERING = "rendering"
+    INTENDED = "intended"
+    CREATED = "created"
+    REMEMBERED = "remembered"
+    FETCHED = "fetched"
     ENCODED = "encoded"
     STORED = "stored"
     RECORDED = "recorded"

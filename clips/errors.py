@@ -47,6 +47,10 @@ class StoppingError(ZoetropeError):
     """The generator has to end before the take does: the take goes back in line."""
 
 
+class SwitchedOffError(StoppingError):
+    """What renders the take is out of order, and the host has been told: the take goes back in line."""
+
+
 class FatalEngineError(ZoetropeError):
     """The engine's process cannot go on, as after a CUDA error: the take is tried again and the process ends."""
 

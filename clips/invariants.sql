@@ -66,3 +66,10 @@ WHERE (s.reserved, s.spent) IS DISTINCT FROM (c.open, c.paid);
 SELECT t.take_id, t.state, r.provider, c.* FROM takes t JOIN requests r USING (request_id) LEFT JOIN charges c USING (take_id)
 WHERE r.provider IS DISTINCT FROM c.provider
    OR (c.take_id IS NOT NULL AND (c.settled_at IS NULL) = (t.state IN ('done', 'failed', 'cancelled')));
+
+-- promise: A clip that a provider made has its job, known and ended well.
+SELECT j.* FROM hosted_jobs j JOIN takes t USING (take_id)
+WHERE t.state = 'done' AND j.outcome IS DISTINCT FROM 'succeeded';
+
+-- promise: Nobody writes down work at a provider for a take that was never claimed.
+SELECT j.* FROM hosted_jobs j JOIN takes t USING (take_id) WHERE t.fence = 0 OR j.guild_id <> t.guild_id;

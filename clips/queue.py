@@ -82,13 +82,16 @@ _GIVE_BACK = "SELECT give_back_take($1, $2, $3)"
 _CANCEL = "SELECT * FROM cancel_request($1) AS state"
 _REAP = "SELECT reap($1, $2)"
 _ANNOUNCE = """
-    INSERT INTO generators (generator_id, name, models, loaded) VALUES ($1, $2, $3, $4)
-    ON CONFLICT (generator_id) DO UPDATE SET models = $3, loaded = $4, seen_at = clock_timestamp()
+    INSERT INTO generators (generator_id, name, models, loaded, troubles) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (generator_id) DO UPDATE SET models = $3, loaded = $4, troubles = $5, seen_at = clock_timestamp()
     RETURNING (xmax = 0) AS first
 """
 _LEAVE = "DELETE FROM generators WHERE generator_id = $1 OR seen_at < clock_timestamp() - interval '1 day'"
 _ALIVE = """
     SELECT DISTINCT unnest(models) AS model FROM generators WHERE seen_at > clock_timestamp() - $1::interval
+"""
+_TROUBLES = """
+    SELECT name, unnest(troubles) AS trouble FROM generators WHERE seen_at > clock_timestamp() - interval '30 seconds'
 """
 _PLACE = "SELECT * FROM place_of($1)"
 # A newcomer joins at the present virtual time: about one take of every flow that waits goes before its first one. None
@@ -220,9 +223,20 @@ async def reap_one(conn: Connection, lease: timedelta | None) -> str | None:
     return await conn.fetchval(_REAP, lease, PATIENCE)
 
 
-async def announce(pool: Pool, generator_id: UUID, name: str, models: Sequence[str], loaded: Sequence[str]) -> None:
-    """Tell that a generator is alive and what it runs; the first time wakes takes that wait for such a one."""
-    if await _transition(pool, _ANNOUNCE, generator_id, name, models, loaded):
+async def announce(
+    pool: Pool,
+    generator_id: UUID,
+    name: str,
+    models: Sequence[str],
+    loaded: Sequence[str],
+    *,
+    troubles: Sequence[str] = (),
+) -> None:
+    """Tell that a generator is alive and what it runs; the first time wakes takes that wait for such a one.
+
+    `troubles`: why it runs less than it was told to, for the host.
+    """
+    if await _transition(pool, _ANNOUNCE, generator_id, name, models, loaded, troubles):
         await pool.execute("SELECT pg_notify($1, '')", READY)
 
 
@@ -234,6 +248,11 @@ async def leave(pool: Pool, generator_id: UUID) -> None:
 async def alive_models(pool: Pool, within: timedelta = timedelta(minutes=10)) -> set[str]:
     """Models that a generator was seen to run of late."""
     return {row["model"] for row in await pool.fetch(_ALIVE, within)}
+
+
+async def troubles(conn: Connection | Pool) -> list[tuple[str, str]]:
+    """Generators that are alive and why they run less than they were told to."""
+    return [(row["name"], row["trouble"]) for row in await conn.fetch(_TROUBLES)]
 
 
 async def waits(pool: Pool) -> dict[str, float]:

@@ -45,7 +45,18 @@ class Settings(BaseSettings):
     )
     models: str = Field(
         default="sketch",
-        description="Models that a generator runs, by catalogue name, separated by commas.",
+        description="Models that a generator runs, by catalogue name, separated by commas. `replicate`: all of those.",
+    )
+    replicate_api_token: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REPLICATE_API_TOKEN", "replicate_api_token"),
+        description="The key of the host's account at Replicate, for a generator that runs its models.",
+    )
+    replicate_url: str = Field(
+        default="https://api.replicate.com", description="Where Replicate's API is; a server of your own for tests."
+    )
+    hosted_at_once: int = Field(
+        default=8, ge=1, le=200, description="Takes that one generator has rendered at a provider at the same time."
     )
     device: str = Field(
         default="auto",

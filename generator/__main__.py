@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import uuid4
@@ -25,8 +25,9 @@ from courier.endpoint import point_at
 from courier.posting import Courier
 from courier.roads import logged_in
 from generator.companions import beside
-from generator.engines.loading import Shelf, check_installed
+from generator.engines.loading import check_installed
 from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
+from generator.stations import offer, stations
 from generator.stopping import Stopping
 from generator.takes import Workshop
 from generator.worker import Worker
@@ -79,8 +80,10 @@ async def generate(settings: Settings) -> None:
         direct = settings.listen_url or dsn
         channels = (queue.READY, queue.CANCELLED, deliveries.CHANGED)
         notices = await stack.enter_async_context(listen(direct, session, channels))
+        places = await stations(stack, settings, models, pool, stopping)
+        stall = timedelta(seconds=settings.stall_seconds)
         heartbeat = await stack.enter_async_context(
-            Heartbeat(dsn, identity, lease=lease, stall=timedelta(seconds=settings.stall_seconds))
+            Heartbeat(dsn, identity, lease=lease, stall=stall, offer=lambda: offer(places))
         )
         await stack.enter_async_context(beside(stopping, keep_order(pool, lease)))
         checkpoints = Checkpoints(settings.kill_at)
@@ -90,15 +93,43 @@ async def generate(settings: Settings) -> None:
                 pool, blobs, client, catalog, attachment_limit=settings.attachment_limit, checkpoints=checkpoints
             )
             await stack.enter_async_context(beside(stopping, courier.run(notices)))
-        shop = Workshop(pool, blobs, models, Shelf(settings.device), folder, checkpoints)
+        workers = [
+            Worker(
+                Workshop(pool, blobs, place.models, place.engines, folder, checkpoints),
+                heartbeat,
+                identity,
+                notices,
+                stopping,
+                lease=lease,
+                at_once=place.at_once,
+                gate=place.gate,
+            )
+            for place in places
+        ]
         log.info("Generator %s runs %s.", identity.name, ", ".join(models))
-        await Worker(shop, heartbeat, identity, notices, stopping, lease=lease).run()
+        await _work(workers)
     log.info("Generator %s has stopped.", identity.name)
 
 
+async def _work(workers: Sequence[Worker]) -> None:
+    """Until all have ended, or one has failed."""
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
 def wanted_models(settings: Settings, catalog: Catalog) -> Mapping[str, Model]:
-    """The models that this generator is to run, by name. `SetupError` where one is unknown or cannot run here."""
-    models = {name: catalog.get(name) for name in settings.model_names}
+    """The models that this generator is to run, by name; a provider's name stands for all of its.
+
+    `SetupError` where one is unknown or cannot run here.
+    """
+    hosted = {name: [model.name for model in catalog if model.provider == name] for name in settings.model_names}
+    names = [model for name in settings.model_names for model in hosted[name] or [name]]
+    models = {name: catalog.get(name) for name in names}
     unknown = [name for name, model in models.items() if model is None]
     if unknown or not models:
         there_are = ", ".join(model.name for model in catalog)

@@ -1,6 +1,6 @@
 """The pulse of a generator, in a thread with a loop and connections of its own: no render can hold it up.
 
-It renews the lease of the take under way and writes down its progress, hears of cancels and losses, tells that the
+It renews the leases of the takes under way and writes down its progress, hears of cancels and losses, tells that the
 generator is alive and what it runs, and ends the process if the engine shows no progress for too long. During an outage
 of the database it tries again and again; the render goes on.
 """
@@ -8,7 +8,7 @@ of the database it tries again and again; the render goes on.
 import asyncio
 import logging
 import os
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -35,26 +35,44 @@ _TROUBLE = (RetryableError, *OUTAGE)
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a generator is: an id for each start, a name for people, the models that it runs."""
+    """Who a generator is: an id for each start, a name for people, the models that it was told to run."""
 
     generator_id: UUID
     name: str
     models: Sequence[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a generator can do just now. `troubles`: why that is less than it was told to, in sentences for the host."""
+
+    models: Sequence[str]
+    troubles: Sequence[str] = ()
+
+
 class Heartbeat:
     """`async with Heartbeat(…) as heart`: announced from the first moment to the last.
 
-    `loaded` names the models in memory; the worker sets it.
+    `loaded` names the models in memory; the worker sets it. `offer` is asked at every announcement, in another thread;
+    without it all of the generator's models are offered.
     """
 
-    def __init__(self, dsn: str, identity: Identity, *, lease: timedelta, stall: timedelta) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        identity: Identity,
+        *,
+        lease: timedelta,
+        stall: timedelta,
+        offer: Callable[[], Offer] | None = None,
+    ) -> None:
         self.loaded: Sequence[str] = ()
+        self._offer = offer or (lambda: Offer(identity.models))
         self._dsn = dsn
         self._identity = identity
         self._lease = lease
         self._stall = stall
-        self._watch: Watch | None = None
+        self._watches: tuple[Watch, ...] = ()
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -72,12 +90,13 @@ class Heartbeat:
 
     @contextmanager
     def watching(self, claim: Claim) -> Generator[Watch]:
-        """Keep the lease of a take for the length of the block."""
-        watch = self._watch = Watch(claim)
+        """Keep the lease of a take for the length of the block. From one thread."""
+        watch = Watch(claim)
+        self._watches = (*self._watches, watch)
         try:
             yield watch
         finally:
-            self._watch = None
+            self._watches = tuple(other for other in self._watches if other is not watch)
 
     def hurry(self) -> None:
         """Beat now: there may be a cancel to hear of. From any thread."""
@@ -115,21 +134,23 @@ class Heartbeat:
     async def _beats(self, pool: Pool) -> None:
         """Renew every third of the lease; with news, at most once a second."""
         every = self._lease.total_seconds() / 3
-        told: object = None
-        beaten_at = 0.0
+        told: dict[Watch, tuple[object, float]] = {}
         while True:
-            watch, hurried = self._watch, self._wake.is_set()
+            watches, hurried = self._watches, self._wake.is_set()
             self._wake.clear()
-            news = watch is not None and told != (watch.claim, watch.progress)
-            if watch is not None and (news or hurried or monotonic() - beaten_at >= every):
-                progress = watch.progress
-                try:
-                    watch.learn(await queue.beat(pool, watch.claim, progress, self._lease))
-                except _TROUBLE as error:
-                    log.warning("Could not renew the lease of take %d; trying again. %s", watch.claim.take_id, error)
-                else:
-                    told = (watch.claim, progress)
-                    beaten_at = monotonic()
+            told = {watch: told[watch] for watch in watches if watch in told}
+            for watch in watches:
+                progress, beaten_at = told.get(watch, (None, 0.0))
+                if hurried or progress != watch.progress or monotonic() - beaten_at >= every:
+                    progress = watch.progress
+                    try:
+                        watch.learn(await queue.beat(pool, watch.claim, progress, self._lease))
+                    except _TROUBLE as error:
+                        log.warning(
+                            "Could not renew the lease of take %d; trying again. %s", watch.claim.take_id, error
+                        )
+                    else:
+                        told[watch] = progress, monotonic()
             await self._rest(min(1.0, every))
 
     async def _rest(self, seconds: float) -> None:
@@ -148,8 +169,10 @@ class Heartbeat:
                 log.warning("Could not tell that this generator is alive; trying again. %s", error)
 
     async def _announce(self, pool: Pool) -> None:
-        identity = self._identity
-        await queue.announce(pool, identity.generator_id, identity.name, identity.models, self.loaded)
+        identity, offer = self._identity, self._offer()
+        await queue.announce(
+            pool, identity.generator_id, identity.name, offer.models, self.loaded, troubles=offer.troubles
+        )
 
     async def _leave(self, pool: Pool) -> None:
         try:
@@ -162,15 +185,16 @@ class Heartbeat:
         """End the process once the engine has shown no progress for its bound: its lease runs out, the take goes on."""
         while True:
             await asyncio.sleep(min(5.0, self._stall.total_seconds() / 4))
-            watch = self._watch
-            if watch is not None and watch.idle > self._stall.total_seconds():
-                log.critical(
-                    "Take %d showed no progress for %.0f s (%s); the generator ends, and the take goes on elsewhere.",
-                    watch.claim.take_id,
-                    watch.idle,
-                    watch.progress.phase,
-                )
-                _end_process(EXIT_AGAIN)
+            for watch in self._watches:
+                if watch.idle > self._stall.total_seconds():
+                    log.critical(
+                        "Take %d showed no progress for %.0f s (%s); the generator ends, and the take goes on "
+                        "elsewhere.",
+                        watch.claim.take_id,
+                        watch.idle,
+                        watch.progress.phase,
+                    )
+                    _end_process(EXIT_AGAIN)
 
 
 def _end_process(code: int) -> NoReturn:

@@ -7,12 +7,12 @@ lease that runs out, a blob that nothing refers to, and a folder that the next s
 import asyncio
 import logging
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from time import monotonic
-from typing import TypeVar
+from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,25 +21,37 @@ from clips import queue, requests
 from clips.blobs import BlobDamagedError, BlobMissingError, BlobStore
 from clips.catalog import Model
 from clips.checkpoints import Checkpoint, Checkpoints
-from clips.domain import Sha256
-from clips.errors import MemberError, RetryableError
-from clips.ffmpeg import Encoded
+from clips.domain import Plan, Sha256
+from clips.errors import MemberError
+from clips.ffmpeg import Encoded, probe
 from clips.inputs import InputRole, named
-from clips.postgres import OUTAGE, Pool
+from clips.postgres import Pool
 from clips.queue import Ended
 from clips.requests import Request
 from clips.video import Encoder
-from generator.engines.base import Engine, Job, TakeSeed, Variation
-from generator.engines.loading import Shelf, versions
+from generator.engines.base import Context, Engine, Job, TakeSeed, Variation
+from generator.engines.loading import versions
+from generator.insisting import insist
+from generator.memory import TakeMemory
 from generator.recipes import Recipe
 from generator.watch import Watch
 
 log = logging.getLogger(__name__)
 
 CLIP_TYPE = "video/mp4"
-_PATIENCE = 300.0
-"""Seconds: a render is worth a wait for the blob store."""
-_Result = TypeVar("_Result")
+
+
+class Engines(Protocol):
+    """Where the engine of a model comes from."""
+
+    @property
+    def loaded(self) -> list[str]:
+        """The models in memory, by name."""
+        ...
+
+    async def engine(self, model: Model, context: Context) -> Engine:
+        """The model's engine, ready to render."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +61,7 @@ class Workshop:
     pool: Pool
     blobs: BlobStore
     models: Mapping[str, Model]
-    shelf: Shelf
+    shelf: Engines
     folder: Path
     checkpoints: Checkpoints
 
@@ -64,37 +76,19 @@ async def make(shop: Workshop, watch: Watch) -> Ended:
         inputs = await _fetch(shop.blobs, request, Path(folder), watch)
         engine = await shop.shelf.engine(model, watch)
         watch.raise_if_cancelled()
-        job = Job(request.spec, request.plan, inputs, [take])
+        memory = TakeMemory(shop.pool, watch, model, shop.checkpoints)
+        job = Job(request.spec, request.plan, inputs, [take], Path(folder), memory)
         clip = await _render(engine, job, Path(folder, "clip.mp4"), watch, shop.checkpoints)
         shop.checkpoints.reached(Checkpoint.ENCODED)
         watch.report("store", 0, 1)
         master = await insist(watch, lambda: shop.blobs.put(shop.pool, clip.path, CLIP_TYPE))
     shop.checkpoints.reached(Checkpoint.STORED)
     recipe = Recipe.of(request, take, model, versions(model)).as_json()
-    ended = await insist(
-        watch, lambda: queue.record(shop.pool, watch.claim, master, clip, watch.gpu, recipe), last=True
-    )
+    # What others render for us costs what it was quoted, however long that took them.
+    gpu = timedelta(seconds=request.plan.credits) if model.paid else watch.gpu
+    ended = await insist(watch, lambda: queue.record(shop.pool, watch.claim, master, clip, gpu, recipe), last=True)
     shop.checkpoints.reached(Checkpoint.RECORDED)
     return ended
-
-
-async def insist(watch: Watch, step: Callable[[], Awaitable[_Result]], *, last: bool = False) -> _Result:
-    """Repeat a step while the database or the blob store is away: for five minutes, the last one for however long.
-
-    Between attempts it raises `LeaseLostError` or `StoppingError` where the take is no longer to be finished here.
-    """
-    began = monotonic()
-    while True:
-        try:
-            return await step()
-        except (RetryableError, *OUTAGE) as error:
-            watch.raise_if_over()
-            # An error of the statement itself would come for ever; the last step outlasts nothing but outages.
-            if monotonic() - began > _PATIENCE and not (last and isinstance(error, RetryableError)):
-                raise
-            log.warning("Take %d waits for what is away: %s", watch.claim.take_id, error)
-            watch.stir()
-        await asyncio.sleep(0.5)
 
 
 async def _read(pool: Pool, watch: Watch) -> tuple[Request, TakeSeed]:
@@ -131,23 +125,46 @@ async def _fetch_one(blobs: BlobStore, sha256: Sha256, path: Path) -> None:
 
 async def _render(engine: Engine, job: Job, path: Path, watch: Watch, checkpoints: Checkpoints) -> Encoded:
     """Render and encode at once. The engine's time is measured; loading and the encoder's last frames are free."""
-    with Encoder(path, job.plan.width, job.plan.height, job.plan.fps) as encoder:
+    with _Reel(path, job.plan, watch, checkpoints) as reel:
         with watch.measuring():
-            await engine.render(job, _Reel(encoder, watch, checkpoints), watch)
-        return await asyncio.to_thread(encoder.finish)
+            await engine.render(job, reel, watch)
+        return await asyncio.to_thread(reel.finish)
 
 
 class _Reel:
-    """The `Sink` of one take: its frames go to the encoder, and show that the engine lives."""
+    """The `Sink` of one take: its frames go to the encoder, and show that the engine lives; or it comes as a file."""
 
-    def __init__(self, encoder: Encoder, watch: Watch, checkpoints: Checkpoints) -> None:
-        self._encoder = encoder
+    def __init__(self, path: Path, plan: Plan, watch: Watch, checkpoints: Checkpoints) -> None:
+        self._path = path
+        self._plan = plan
         self._watch = watch
         self._checkpoints = checkpoints
+        self._encoder: Encoder | None = None
 
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
-        if take != self._watch.claim.index:
-            raise ValueError(f"the engine rendered take {take} and was asked for {self._watch.claim.index}")
+        self._check(take)
+        if self._encoder is None:
+            self._encoder = Encoder(self._path, self._plan.width, self._plan.height, self._plan.fps)
         self._encoder.write(frames)
         self._checkpoints.reached(Checkpoint.RENDERING)
         self._watch.stir()
+
+    def file(self, take: int, path: Path) -> None:
+        self._check(take)
+        path.replace(self._path)
+        self._checkpoints.reached(Checkpoint.FETCHED)
+
+    def finish(self) -> Encoded:
+        """The clip, whole and checked. Raises `VideoError` where there is none."""
+        return self._encoder.finish() if self._encoder else probe(self._path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._encoder:
+            self._encoder.abort()
+
+    def _check(self, take: int) -> None:
+        if take != self._watch.claim.index:
+            raise ValueError(f"the engine rendered take {take} and was asked for {self._watch.claim.index}")

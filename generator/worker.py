@@ -10,10 +10,12 @@ from clips.errors import CancelledError, FatalEngineError, LeaseLostError, Retry
 from clips.notices import Hint, Notices
 from clips.postgres import OUTAGE
 from clips.queue import Claim, Ended
+from generator.engines.gates import Gate
 from generator.faults import judge
 from generator.heartbeat import Heartbeat, Identity
+from generator.insisting import insist
 from generator.stopping import Stopping
-from generator.takes import Workshop, insist, make
+from generator.takes import Workshop, make
 from generator.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -29,7 +31,10 @@ class _StuckError(StoppingError):
 
 
 class Worker:
-    """One take at a time. The heartbeat keeps its lease; whoever announces the generator is none of its business."""
+    """`at_once` takes at a time, of the workshop's models and while its gate is open.
+
+    The heartbeat keeps their leases; whoever announces the generator is none of its business.
+    """
 
     def __init__(
         self,
@@ -40,6 +45,8 @@ class Worker:
         stopping: Stopping,
         *,
         lease: timedelta,
+        at_once: int = 1,
+        gate: Gate | None = None,
     ) -> None:
         """`notices` listens to `queue.READY` and `queue.CANCELLED`."""
         self._shop = shop
@@ -48,6 +55,9 @@ class Worker:
         self._notices = notices
         self._stopping = stopping
         self._lease = lease
+        self._at_once = at_once
+        self._gate = gate
+        self._working: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Work until told to stop. Raises `FatalEngineError` if this process can render no more."""
@@ -55,20 +65,38 @@ class Worker:
         forget = self._notices.call(queue.CANCELLED, lambda _: self._heartbeat.hurry())
         try:
             while not self._stopping.asked.is_set():
-                claim = await self._claim()
+                claim = await self._claim() if len(self._working) < self._at_once and self._open else None
                 if claim is None:
                     await self._pause(ready)
                 else:
-                    await self._work(claim)
+                    self._working.add(asyncio.create_task(self._work(claim), name=f"take {claim.take_id}"))
+                self._raise_what_failed()
+            while self._working:
+                await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
+                self._raise_what_failed()
         finally:
             forget()
+            for task in self._working:
+                task.cancel()
+            if self._working:
+                await asyncio.wait(self._working)
+
+    @property
+    def _open(self) -> bool:
+        return self._gate is None or self._gate.open
+
+    def _raise_what_failed(self) -> None:
+        ended = {task for task in self._working if task.done()}
+        self._working -= ended
+        for task in ended:
+            task.result()
 
     async def _claim(self) -> Claim | None:
         try:
             return await queue.claim(
                 self._shop.pool,
                 self._identity.generator_id,
-                self._identity.models,
+                list(self._shop.models),
                 self._shop.shelf.loaded,
                 self._lease,
             )
@@ -77,8 +105,11 @@ class Worker:
             return None
 
     async def _pause(self, ready: Hint) -> None:
-        waits = [asyncio.create_task(ready.wait(_POLL)), asyncio.create_task(self._stopping.asked.wait())]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        """Until there may be work and room for it, or an end."""
+        waits: set[asyncio.Task[object]] = {asyncio.create_task(self._stopping.asked.wait())}
+        if len(self._working) < self._at_once:
+            waits.add(asyncio.create_task(ready.wait(_POLL)))
+        await asyncio.wait(waits | self._working, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
@@ -107,7 +138,8 @@ class Worker:
                     raise
             else:
                 log.info("Take %d ended: %s, %.1f s.", claim.take_id, ended, watch.gpu.total_seconds())
-            self._heartbeat.loaded = self._shop.shelf.loaded
+            if loaded := self._shop.shelf.loaded:  # what runs elsewhere is not
+                self._heartbeat.loaded = loaded
 
     async def _bounded(self, watch: Watch) -> Ended:
         """Make the take, but no longer than the process may last. Raises as `make` does."""

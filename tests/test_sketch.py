@@ -37,6 +37,9 @@ class Film:
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
         self.takes[take].append(frames)
 
+    def file(self, take: int, path: Path) -> None:
+        raise AssertionError(f"take {take} comes as frames, not as {path}")
+
     def report(self, phase: str, done: int, total: int) -> None:
         self.progress.append((phase, done, total))
 

@@ -4,22 +4,27 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
 import discord
 import numpy as np
+from yarl import URL
 
+from clips import hosted_jobs, queue
 from clips.blobs import BlobStore
 from clips.catalog import Catalog, EngineKind, Model
 from clips.embedded import database
-from clips.errors import SetupError, ZoetropeError
+from clips.errors import RetryableError, SetupError, ZoetropeError
 from clips.invariants import violations
 from clips.migrate import pending
 from clips.postgres import Session, connect
 from clips.settings import Settings
 from clips.video import Encoder
 from courier.endpoint import point_at
+from generator.engines.replicate.account import PROVIDER
+from generator.engines.replicate.api import Replicate
 
 NEEDED = discord.Permissions(
     view_channel=True,
@@ -50,6 +55,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         ("ffmpeg", _ffmpeg),
         ("discord", _discord),
         ("models", _models),
+        ("replicate", _replicate),
     )
     for name, check in checks:
         try:
@@ -73,17 +79,27 @@ async def _database(settings: Settings) -> list[Finding]:
                     )
                 ]
             broken = await violations(conn)
+            troubles = await queue.troubles(conn)
+            unclear = await hosted_jobs.undecided(conn, timedelta(days=30))
         finally:
             await conn.close()
     found = Finding("database", f"PostgreSQL {version}, up to date, promises kept")
-    return (
-        [found]
-        if not broken
-        else [
+    return [
+        *([] if broken else [found]),
+        *(
             Finding("database", f"breaks a promise: {one.promise}", f"Report this with the row {one.row}.")
             for one in broken
-        ]
-    )
+        ),
+        *(Finding("generators", f"{name} runs less than it was told to", trouble) for name, trouble in troubles),
+        *(
+            Finding(
+                "hosted takes",
+                f"take {take} may have been paid for without a clip",
+                "Look for it in the provider's list of predictions.",
+            )
+            for take in unclear
+        ),
+    ]
 
 
 async def _blobs(settings: Settings) -> list[Finding]:
@@ -136,7 +152,25 @@ def _allowed(guild: str, has: discord.Permissions) -> Finding:
 
 async def _models(settings: Settings) -> list[Finding]:
     catalog = Catalog.load(settings.catalog)
-    return [_model(name, catalog.get(name)) for name in settings.model_names]
+    providers = {model.provider for model in catalog}
+    return [_model(name, catalog.get(name)) for name in settings.model_names if name not in providers]
+
+
+async def _replicate(settings: Settings) -> list[Finding]:
+    """Only where its models are to run."""
+    catalog = Catalog.load(settings.catalog)
+    asked = [model for name in settings.model_names if (model := catalog.get(name)) and model.provider == PROVIDER]
+    if not asked and PROVIDER not in settings.model_names:
+        return []
+    if settings.replicate_api_token is None:
+        fix = "Set REPLICATE_API_TOKEN, or leave its models out of ZOETROPE_MODELS."
+        return [Finding(PROVIDER, "there is no key for it", fix)]
+    try:
+        async with Replicate.open(URL(settings.replicate_url), settings.replicate_api_token) as api:
+            await api.check()
+    except RetryableError as error:
+        return [Finding(PROVIDER, "does not answer", f"Check the network: {error}.")]
+    return [Finding(PROVIDER, "the key is taken")]
 
 
 def _model(name: str, model: Model | None) -> Finding:

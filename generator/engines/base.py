@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clips.domain import ClipSpec, Plan
+from clips.hosted_jobs import HostedJob, Order, Outcome
 
 Frame = NDArray[np.uint8]
 """One picture, shape (height, width, 3), RGB, 0 to 255."""
@@ -31,16 +32,47 @@ class TakeSeed:
     variations: tuple[Variation, ...] = ()
 
 
+class Memory(Protocol):
+    """What outlives every attempt of a job: the work that an engine has asked for elsewhere. Durable when it returns.
+
+    All but `recall` raise `LeaseLostError` where another attempt of the take has the word by now.
+    """
+
+    async def recall(self) -> HostedJob | None:
+        """What an earlier attempt asked for, or was about to."""
+        ...
+
+    async def intend(self, order: Order) -> HostedJob:
+        """Write down what is about to be asked for, before it costs anything. See `clips.hosted_jobs`."""
+        ...
+
+    async def remember(self, external_id: str) -> None:
+        """Write down the name of the work elsewhere, before it is looked at for the first time."""
+        ...
+
+    async def forget(self, external_id: str) -> None:
+        """Strike it out: it is gone and cost nothing."""
+        ...
+
+    async def settle(self, outcome: Outcome, microdollars: int) -> None:
+        """Write down how it ended and what it cost, before that shows in the take."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What to render. `inputs` are named files, each where the model takes it: `photo`, `end_photo`, `reference_1` …,
     `motion_video`.
+
+    `folder` is for files of the engine's own; it goes with the job. `memory` is of one take: a job with it has no more.
     """
 
     spec: ClipSpec
     plan: Plan
     inputs: Mapping[str, Path]
     takes: Sequence[TakeSeed]
+    folder: Path | None = None
+    memory: Memory | None = None
 
 
 class Sink(Protocol):
@@ -48,6 +80,10 @@ class Sink(Protocol):
 
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
         """Append frames to a take: shape (n, height, width, 3), RGB; `take` is `TakeSeed.index`."""
+        ...
+
+    def file(self, take: int, path: Path) -> None:
+        """Give a take's finished master, in the place of frames: H.264 in MP4. The file is the sink's from now on."""
         ...
 
 

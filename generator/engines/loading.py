@@ -29,7 +29,7 @@ def check_installed(model: Model) -> None:
 
 def check_runnable(model: Model) -> None:
     """Raise `SetupError` where no environment would do: this version has no engine for the model."""
-    if model.engine in {EngineKind.REPLICATE, EngineKind.VIDEOS_API}:
+    if model.engine is EngineKind.VIDEOS_API:
         raise SetupError(f"This version cannot run {model.name} yet: it has no engine {model.engine}.")
     # A family's adapter is the module of its name.
     if model.family and find_spec(f"generator.engines.diffusers.{model.family}") is None:
@@ -85,4 +85,4 @@ async def load_engine(model: Model, device: str, context: Context) -> Engine:
 
             return await DiffusersEngine.load(model, device, context)
         case EngineKind.REPLICATE | EngineKind.VIDEOS_API:
-            raise SetupError(f"This version has no engine {model.engine}.")
+            raise SetupError(f"{model.name} runs elsewhere: there is nothing to load.")

@@ -26,6 +26,9 @@ class Collected:
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
         self.chunks.setdefault(take, []).append(frames)
 
+    def file(self, take: int, path: Path) -> None:
+        raise AssertionError(f"take {take} comes as frames, not as {path}")
+
     def clip(self, take: int = 0) -> NDArray[np.uint8]:
         return np.concatenate(self.chunks[take])
 

@@ -57,7 +57,7 @@ async def test_frames_are_those_of_the_plain_pipeline(engine: DiffusersEngine, t
 async def test_frames_stream_into_the_encoder(engine: DiffusersEngine, photo: Path, tmp_path: Path) -> None:
     with Encoder(tmp_path / "clip.mp4", PLAN.width, PLAN.height, PLAN.fps) as encoder:
 
-        class IntoEncoder:
+        class IntoEncoder(Collected):
             def frames(self, take: int, frames: np.ndarray) -> None:
                 encoder.write(frames)
 

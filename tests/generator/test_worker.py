@@ -5,7 +5,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -127,8 +127,7 @@ async def test_frames_become_a_clip_with_the_recipe_that_makes_it_again(room: St
     assert (probe(master).frames, probe(master).width, probe(master).height) == (24, 160, 120)
     assert clip.recipe["spec"]["camera"] == "sway"
     assert clip.recipe["prompt"] == "zoom in, camera: sway"
-    plan = {"width": 160, "height": 120, "frames": 24, "fps": 24, "credits": 2, "microdollars": 0}
-    assert clip.recipe["plan"] == plan
+    assert clip.recipe["plan"] == asdict(SHORT)
     assert (clip.recipe["photo"], clip.recipe["seed"], clip.recipe["variations"]) == (room.photo, 42, [])
     assert clip.recipe["versions"].keys() == {"zoetrope", "numpy", "opencv-python-headless"}
     assert clip.recipe["engine"] == "sketch"

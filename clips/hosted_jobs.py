@@ -1,0 +1,147 @@
+"""Jobs at providers: written down before they are paid for, so that a take has one at most. Owns `hosted_jobs`.
+
+`intend` before the provider is asked, `remember` as soon as its answer is there, `settle` with what it cost. A crash
+between the first two leaves an intent: the provider's list is searched for it before anybody asks again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+
+import asyncpg
+
+from clips import paid
+from clips.domain import TakeId
+from clips.postgres import Connection, Pool, retrying
+from clips.queue import Claim
+
+Body = Mapping[str, object]
+"""A request to a provider, as JSON carries it."""
+
+
+class Outcome(StrEnum):
+    """How a job ended. `UNDECIDED`: nobody can tell whether the provider has one and charges for it."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a provider is asked for. `mark` tells it from any other order in the provider's list.
+
+    `files` are the provider's names of what was uploaded for it. `price` in microdollars.
+    """
+
+    mark: str | None
+    body: Body
+    files: Sequence[str]
+    price: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostedJob:
+    """A take's job. `external_id` None: the provider was to be asked `age` ago, and nobody knows what came of it."""
+
+    take_id: TakeId
+    order: Order
+    age: timedelta
+    external_id: str | None
+    outcome: Outcome | None
+
+
+_RECALL = "SELECT *, clock_timestamp() - intended_at AS age FROM hosted_jobs WHERE take_id = $1"
+_INTEND = """
+    INSERT INTO hosted_jobs AS j (take_id, guild_id, provider, mark, body, files, price)
+    SELECT take_id, guild_id, $4, $5, $6, $7, $8 FROM takes
+    WHERE take_id = $1 AND state = 'running' AND generator_id = $2 AND fence = $3
+    ON CONFLICT (take_id) DO UPDATE SET intended_at = clock_timestamp()
+        WHERE j.external_id IS NULL AND j.outcome IS NULL AND j.mark IS NOT DISTINCT FROM excluded.mark
+    RETURNING *, clock_timestamp() - intended_at AS age
+"""
+_REMEMBER = """
+    INSERT INTO hosted_jobs AS j (take_id, guild_id, provider, body, external_id)
+    SELECT take_id, guild_id, $2, '{}', $3 FROM takes WHERE take_id = $1
+    ON CONFLICT (take_id) DO UPDATE SET external_id = $3 WHERE j.external_id IS NULL OR j.external_id = $3
+    RETURNING true
+"""
+_FORGET = "DELETE FROM hosted_jobs WHERE take_id = $1 AND external_id = $2 AND outcome IS NULL"
+_SETTLE = """
+    UPDATE hosted_jobs SET outcome = $2, microdollars = $3, ended_at = clock_timestamp()
+    WHERE take_id = $1 AND outcome IS NULL RETURNING true
+"""
+_KNOWN = "SELECT external_id FROM hosted_jobs WHERE provider = $1 AND external_id = ANY ($2)"
+_LEFT_BEHIND = """
+    SELECT j.*, clock_timestamp() - j.intended_at AS age FROM hosted_jobs j JOIN takes t USING (take_id)
+    WHERE j.provider = $1 AND j.outcome IS NULL AND t.state IN ('done', 'failed', 'cancelled')
+    ORDER BY j.created_at LIMIT 20
+"""
+_UNDECIDED = "SELECT take_id FROM hosted_jobs WHERE outcome = 'undecided' AND ended_at > now() - $1::interval"
+
+
+async def recall(pool: Pool, take_id: TakeId) -> HostedJob | None:
+    """A take's job, as far as it is known."""
+    row = await retrying(pool, lambda conn: conn.fetchrow(_RECALL, take_id), one_statement=True)
+    return _job(row) if row else None
+
+
+async def intend(pool: Pool, claim: Claim, provider: str, order: Order) -> HostedJob | None:
+    """Write down that the provider is about to be asked; asked again, it is the same job. None: do not ask.
+
+    The take is somebody else's by now, or the job is known already.
+    """
+    arguments = (claim.take_id, claim.generator_id, claim.fence, provider)
+    arguments += (order.mark, order.body, order.files, order.price)
+    row = await retrying(pool, lambda conn: conn.fetchrow(_INTEND, *arguments), one_statement=True)
+    return _job(row) if row else None
+
+
+async def remember(pool: Pool, take_id: TakeId, provider: str, external_id: str) -> bool:
+    """Write down the job's name at its provider, whoever has the take by now. False: the take has another one."""
+    return bool(
+        await retrying(pool, lambda conn: conn.fetchval(_REMEMBER, take_id, provider, external_id), one_statement=True)
+    )
+
+
+async def forget(pool: Pool, take_id: TakeId, external_id: str) -> None:
+    """Strike out a job that is gone and cost nothing, so that the take can have another."""
+    await retrying(pool, lambda conn: conn.execute(_FORGET, take_id, external_id), one_statement=True)
+
+
+async def settle(pool: Pool, take_id: TakeId, outcome: Outcome, microdollars: int) -> None:
+    """How the job ended and what it cost, which the take's charge is settled at. The first word counts."""
+
+    async def work(conn: Connection) -> None:
+        if await conn.fetchval(_SETTLE, take_id, outcome, microdollars):
+            await paid.note_cost(conn, take_id, microdollars)
+
+    await retrying(pool, work)
+
+
+async def known(pool: Pool, provider: str, external_ids: Sequence[str]) -> set[str]:
+    """Which of these jobs belong to takes already."""
+    rows = await pool.fetch(_KNOWN, provider, external_ids)
+    return {row["external_id"] for row in rows}
+
+
+async def left_behind(pool: Pool, provider: str) -> list[HostedJob]:
+    """Open jobs whose takes have ended without them: cancelled in line, or failed for good."""
+    return [_job(row) for row in await pool.fetch(_LEFT_BEHIND, provider)]
+
+
+async def undecided(conn: Connection | Pool, within: timedelta) -> list[TakeId]:
+    """Takes of late whose job may have cost something that nobody knows of."""
+    return [row["take_id"] for row in await conn.fetch(_UNDECIDED, within)]
+
+
+def _job(row: asyncpg.Record) -> HostedJob:
+    return HostedJob(
+        take_id=row["take_id"],
+        order=Order(row["mark"], row["body"], row["files"], row["price"]),
+        age=row["age"],
+        external_id=row["external_id"],
+        outcome=Outcome(row["outcome"]) if row["outcome"] else None,
+    )

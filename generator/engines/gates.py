@@ -1,0 +1,79 @@
+"""Whether work can be done elsewhere just now: a key that is refused or a server that is down closes the gate of its
+models. They are not announced then, the host is told why, and the gate opens by itself once its check passes.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from clips.errors import RetryableError, SetupError, SwitchedOffError
+
+log = logging.getLogger(__name__)
+
+_FIRST = 30.0
+_LONGEST = 900.0
+
+
+class Gate:
+    """One provider or server. `trouble` says what the host has to mend, for as long as the gate is closed.
+
+    `check` raises `SetupError` or `RetryableError` while it has to stay closed. Not every trouble shows in a check: a
+    gate that closes again soon after it opened stays closed for longer.
+    """
+
+    def __init__(self, name: str, check: Callable[[], Awaitable[None]], *, first: float = _FIRST) -> None:
+        """`first`: seconds until the first check."""
+        self.name = name
+        self.trouble: str | None = None
+        self._check = check
+        self._first = first
+        self._pause = first
+        self._closed = asyncio.Event()
+        self._opened = asyncio.Event()
+        self._opened.set()
+
+    @property
+    def open(self) -> bool:
+        return self.trouble is None
+
+    def close(self, why: str) -> SwitchedOffError:
+        """Take no more work. Returns what gives the take under way back."""
+        if self.trouble != why:
+            log.error("%s is switched off: %s", self.name, why)
+        self.trouble = why
+        self._opened.clear()
+        self._closed.set()
+        return SwitchedOffError(f"{self.name} is switched off: {why}")
+
+    def prove(self) -> None:
+        """Work was taken: all is well, and the next trouble is a new one."""
+        self._pause = self._first
+
+    async def examine(self) -> None:
+        """Check now; close or open accordingly."""
+        try:
+            await self._check()
+        except (SetupError, RetryableError) as error:
+            self.close(str(error))
+        else:
+            self._open()
+
+    async def opens(self) -> None:
+        """Wait until the gate is open."""
+        await self._opened.wait()
+
+    async def keep(self) -> NoReturn:
+        """Open the gate again whenever it was closed and its check passes."""
+        while True:
+            await self._closed.wait()
+            await asyncio.sleep(self._pause)
+            self._pause = min(2 * self._pause, _LONGEST)
+            await self.examine()
+
+    def _open(self) -> None:
+        if not self.open:
+            log.warning("%s is on again.", self.name)
+        self.trouble = None
+        self._closed.clear()
+        self._opened.set()

@@ -1,0 +1,1 @@
+"""The engine `replicate`: closed and community models that Replicate runs, paid once each."""

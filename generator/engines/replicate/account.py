@@ -1,0 +1,105 @@
+"""The host's account at Replicate: its engines, its gate, and what takes left behind there."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Self
+
+from pydantic import SecretStr
+from yarl import URL
+
+from clips import hosted_jobs
+from clips.catalog import Model
+from clips.errors import SetupError, ZoetropeError
+from clips.hosted_jobs import HostedJob, Outcome
+from clips.postgres import OUTAGE, Pool
+from generator.engines.base import Context, Engine
+from generator.engines.gates import Gate
+from generator.engines.replicate.api import RefusedError, Replicate
+from generator.engines.replicate.engine import ReplicateEngine
+from generator.engines.replicate.paying import Cashier, Pace, UndecidedError
+from generator.engines.replicate.rendering import Bench
+
+log = logging.getLogger(__name__)
+
+PROVIDER = "replicate"
+PACE = Pace()
+_EVERY = 60.0
+"""Seconds between two looks for predictions whose takes are over."""
+
+
+class ReplicateAccount:
+    """Gives the engines of its models; nothing of theirs is in memory here. `keep` runs beside them."""
+
+    def __init__(self, api: Replicate, pool: Pool, pace: Pace) -> None:
+        self._api = api
+        self._pool = pool
+        self._pace = pace
+        self._cashier = Cashier(api, self._taken, pace)
+        self.gate = Gate("Replicate", api.check)
+        self.loaded: list[str] = []
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, key: SecretStr, pool: Pool) -> AsyncGenerator[Self]:
+        """The account behind a key, checked: it is announced closed where the key is not taken."""
+        async with Replicate.open(URL(url), key) as api:
+            account = cls(api, pool, PACE)
+            await account.gate.examine()
+            yield account
+
+    async def engine(self, model: Model, context: Context) -> Engine:
+        """The model's engine. Nothing is loaded, so there is nothing to cancel."""
+        del context
+        if model.hosted is None:
+            raise SetupError(f"{model.name} is not hosted.")
+        return ReplicateEngine(Bench(model, model.hosted, self._api, self._cashier, self.gate, self._pace))
+
+    async def keep(self) -> None:
+        """Open the gate when it can be, and tidy up what takes left behind, for ever."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.gate.keep())
+            group.create_task(self._tidy())
+
+    async def _tidy(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY)
+            await self.gate.opens()
+            try:
+                jobs = await hosted_jobs.left_behind(self._pool, PROVIDER)
+            except OUTAGE:
+                continue
+            for job in jobs:
+                try:
+                    await self.end(job)
+                except (ZoetropeError, *OUTAGE) as error:
+                    log.warning("What take %d left behind at Replicate is looked at later: %s", job.take_id, error)
+
+    async def end(self, job: HostedJob) -> None:
+        """End the prediction of a take that is over without it, and note what that cost."""
+        external_id = job.external_id
+        if external_id is None:
+            try:
+                found = await self._cashier.search(job)
+            except UndecidedError as error:
+                log.critical("Take %d may have cost something at Replicate: %s.", job.take_id, error)
+                await hosted_jobs.settle(self._pool, job.take_id, Outcome.UNDECIDED, job.order.price)
+                return
+            if found is None:
+                await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, 0)
+                return
+            external_id = found.id
+        await self._api.cancel(external_id)
+        try:
+            prediction = await self._api.get(external_id)
+        except RefusedError:  # forgotten there
+            await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, job.order.price)
+            return
+        if prediction.over:
+            cost = job.order.price if prediction.status == "succeeded" else 0
+            await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, cost)
+            log.info("The prediction of take %d, which is over, has ended: %s.", job.take_id, prediction.status)
+
+    async def _taken(self, external_ids: Sequence[str]) -> set[str]:
+        return await hosted_jobs.known(self._pool, PROVIDER, external_ids)

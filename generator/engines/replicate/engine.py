@@ -1,0 +1,48 @@
+"""A model that Replicate runs. Every take is one prediction, and whatever breaks, it is paid for once.
+
+An attempt that comes after another goes on where that one was: with the prediction it asked for, else with the search
+for it (`paying`). An engine that is stopped leaves the prediction running; the take's next attempt fetches the clip.
+"""
+
+import asyncio
+
+from clips.errors import CancelledError
+from generator.engines.base import Context, Job, Sink
+from generator.engines.replicate.rendering import Bench, Rendering
+
+
+class ReplicateEngine:
+    """One model of the account. See `Engine`. Any number of renders may run at once."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def close(self) -> None:
+        """There is nothing to give back: the connections are the account's."""
+
+    async def render(self, job: Job, sink: Sink, context: Context) -> None:
+        """See `Engine.render`. Of a cancelled take the prediction is cancelled too; otherwise it is left to go on."""
+        if job.memory is None or job.folder is None or len(job.takes) != 1:
+            raise ValueError("what is paid for is remembered, and one take at a time")
+        rendering = Rendering(self._bench, job, job.takes[0], job.memory, job.folder)
+        work = asyncio.create_task(rendering.run())
+        try:
+            while not work.done():
+                context.raise_if_cancelled()
+                context.report(*rendering.progress)
+                await asyncio.wait({work}, timeout=self._bench.pace.notice)
+        except CancelledError:
+            await _end(work)
+            await rendering.abandon()
+            raise
+        except BaseException:
+            await _end(work)
+            raise
+        sink.file(job.takes[0].index, work.result())
+
+
+async def _end(work: asyncio.Task[object]) -> None:
+    work.cancel()
+    await asyncio.wait({work})
+    if not work.cancelled():
+        work.exception()  # seen: what ended it is what is told

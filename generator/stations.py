@@ -1,0 +1,64 @@
+"""Where a generator's models are rendered: on its own machine one take at a time, at a provider several."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from clips.catalog import EngineKind, Model
+from clips.errors import SetupError
+from clips.postgres import Pool
+from clips.settings import Settings
+from generator.companions import beside
+from generator.engines.gates import Gate
+from generator.engines.loading import Shelf
+from generator.engines.replicate.account import ReplicateAccount
+from generator.heartbeat import Offer
+from generator.stopping import Stopping
+from generator.takes import Engines
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """Models that are rendered in one place. A closed gate: just now they are not."""
+
+    models: Mapping[str, Model]
+    engines: Engines
+    at_once: int = 1
+    gate: Gate | None = None
+
+
+async def stations(
+    stack: AsyncExitStack, settings: Settings, models: Mapping[str, Model], pool: Pool, stopping: Stopping
+) -> list[Station]:
+    """The stations that these models need, for as long as the stack stands. Raises `SetupError`."""
+    found: list[Station] = []
+    if local := _of(models, EngineKind.SKETCH, EngineKind.DIFFUSERS):
+        found.append(Station(local, Shelf(settings.device)))
+    if hosted := _of(models, EngineKind.REPLICATE):
+        key = settings.replicate_api_token
+        if key is None:
+            raise SetupError(
+                f"REPLICATE_API_TOKEN is not set, and {', '.join(hosted)} runs there. Set it, or leave that out of "
+                "ZOETROPE_MODELS."
+            )
+        account = await stack.enter_async_context(ReplicateAccount.open(settings.replicate_url, key, pool))
+        await stack.enter_async_context(beside(stopping, account.keep()))
+        found.append(Station(hosted, account, settings.hosted_at_once, account.gate))
+    return found
+
+
+def offer(places: Sequence[Station]) -> Offer:
+    """What can be rendered just now, and why the rest cannot."""
+    models: list[str] = []
+    troubles: list[str] = []
+    for place in places:
+        trouble = place.gate.trouble if place.gate else None
+        if trouble is None:
+            models += place.models
+        else:
+            troubles.append(trouble)
+    return Offer(models, troubles)
+
+
+def _of(models: Mapping[str, Model], *kinds: EngineKind) -> dict[str, Model]:
+    return {name: model for name, model in models.items() if model.engine in kinds}

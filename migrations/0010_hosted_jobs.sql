@@ -1,0 +1,43 @@
+-- What is rendered elsewhere: the one job that a take has at a provider, so that it is never paid twice.
+
+CREATE TABLE hosted_jobs (
+    -- One job a take, for ever: no attempt makes a second one, whatever became of the first.
+    take_id      bigint PRIMARY KEY REFERENCES takes,
+    guild_id     bigint NOT NULL,
+    provider     text NOT NULL,
+    -- What tells this take's job from any other in the provider's own list: a file's address that is in its input alone.
+    -- NULL: its input has no file, and is told apart as a whole.
+    mark         text,
+    -- What the provider is asked for, to the letter: asked again, it is the same job.
+    body         jsonb NOT NULL,
+    -- What it should cost, in millionths of a dollar: where the provider's word cannot be had, that is taken for its cost.
+    price        bigint NOT NULL DEFAULT 0 CHECK (price >= 0),
+    -- The provider's ids of what was uploaded for it, to be deleted there.
+    files        text[] NOT NULL DEFAULT '{}',
+    -- Written before each time that the provider is asked to create the job. Without an external id nobody knows whether
+    -- there is one: the provider's list is searched.
+    intended_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    external_id  text,
+    outcome      text CHECK (outcome IN ('succeeded', 'failed', 'cancelled', 'undecided')),
+    -- What the provider charged for it.
+    microdollars bigint CHECK (microdollars >= 0),
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    ended_at     timestamptz,
+    CHECK ((outcome IS NULL) = (ended_at IS NULL)),
+    CHECK ((outcome IS NULL) = (microdollars IS NULL)),
+    -- Nothing comes of a job that nobody knows.
+    CHECK (outcome IS DISTINCT FROM 'succeeded' OR external_id IS NOT NULL)
+);
+COMMENT ON TABLE hosted_jobs IS 'Work at a provider, known before it is paid for. Written by the generators; its take decides what becomes of it.';
+-- Two takes that wait for one job would both be charged for it.
+CREATE UNIQUE INDEX hosted_jobs_external ON hosted_jobs (provider, external_id);
+-- A mark that two takes share tells neither of them apart.
+CREATE UNIQUE INDEX hosted_jobs_mark ON hosted_jobs (provider, mark);
+-- Jobs that their takes left behind are looked for every minute.
+CREATE INDEX hosted_jobs_open ON hosted_jobs (provider) WHERE outcome IS NULL;
+-- The host is told of what could not be decided.
+CREATE INDEX hosted_jobs_undecided ON hosted_jobs (ended_at) WHERE outcome = 'undecided';
+
+-- Why a generator offers less than it was told to: a refused key, no credit left, a server that is down.
+ALTER TABLE generators ADD COLUMN troubles text[] NOT NULL DEFAULT '{}';
+COMMENT ON COLUMN generators.troubles IS 'What the host has to mend, in sentences, for as long as it lasts.';
