@@ -107,7 +107,9 @@ class Worker:
     async def _pause(self, ready: Hint) -> None:
         """Until there may be work and room for it, or an end."""
         waits: set[asyncio.Task[object]] = {asyncio.create_task(self._stopping.asked.wait())}
-        if len(self._working) < self._at_once:
+        if self._gate and not self._gate.open:
+            waits.add(asyncio.create_task(self._gate.opens()))
+        elif len(self._working) < self._at_once:
             waits.add(asyncio.create_task(ready.wait(_POLL)))
         await asyncio.wait(waits | self._working, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:

@@ -120,9 +120,18 @@ class Generator:
 
 @contextlib.asynccontextmanager
 async def generating(
-    dsn: str, folder: Path, engine: str | None = None, *, token: str | None = None, **settings: str
+    dsn: str,
+    folder: Path,
+    engine: str | None = None,
+    *,
+    token: str | None = None,
+    key: str | None = None,
+    **settings: str,
 ) -> AsyncGenerator[Generator]:
-    """A generator as its own process; what still runs of it at the end is killed. Its blobs are in `folder`."""
+    """A generator as its own process; what still runs of it at the end is killed. Its blobs are in `folder`.
+
+    `token` is Discord's, `key` the account's at Replicate.
+    """
     environment = {
         **os.environ,
         "DATABASE_URL": dsn,
@@ -134,6 +143,8 @@ async def generating(
     environment.pop("DISCORD_TOKEN", None)
     if token is not None:
         environment["DISCORD_TOKEN"] = token
+    if key is not None:
+        environment["REPLICATE_API_TOKEN"] = key
     module = ["generator"] if engine is None else ["tests.generator.understudy", engine]
     command = bound_to_us([sys.executable, "-m", *module], death=signal.SIGKILL)
     process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=STDOUT)

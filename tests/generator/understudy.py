@@ -1,5 +1,7 @@
 """`python -m tests.generator.understudy HOW`: a generator with an engine in the sketch's place that serves a test.
 
+`pays at once` is no engine: the one for a provider waits there for hundredths of seconds.
+
 `takes its time` renders for two and a half seconds and `forever` until it is stopped, both without effort; `hangs` and
 notices nothing; `is poisoned` as by a CUDA error.
 """
@@ -15,6 +17,8 @@ from clips.errors import FatalEngineError
 from generator import worker
 from generator.__main__ import main
 from generator.engines.base import Context, Job, Sink
+from generator.engines.replicate import account
+from generator.engines.replicate.paying import Pace
 from generator.engines.sketch import SketchEngine
 
 HOW = sys.argv[1]
@@ -41,5 +45,6 @@ async def render(self: SketchEngine, job: Job, sink: Sink, context: Context) -> 
 
 if __name__ == "__main__":
     SketchEngine.render = render
+    account.PACE = Pace(settles=0.5, first=0.05, most=0.1, again=0.05)
     worker.GRACE = 1.0
     main()

@@ -1,10 +1,13 @@
 """A provider on loopback, and a clip for it to give."""
 
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
 from clips import ffmpeg
+from clips.postgres import Pool
+from tests.generator.studio import Studio, studio
 from tests.hosted.provider import Provider
 
 
@@ -16,6 +19,13 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     sound = ("-f", "lavfi", "-i", "sine=duration=2")
     ffmpeg.run("making a clip", path, *picture, *sound, "-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac", path)
     return path.read_bytes()
+
+
+@pytest.fixture
+async def room(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Studio]:
+    made = await studio(dsn, pool, tmp_path)
+    yield made
+    await made.promises_hold()
 
 
 @pytest.fixture
