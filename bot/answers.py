@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from bot.plans import TAKES
-from clips.catalog import EngineKind, Model
-from clips.domain import Lane
+from clips.catalog import Accepts, EngineKind, Model
+from clips.domain import Lane, RequestKind
 from clips.errors import MemberError
 from clips.guilds import Rules
+from clips.inputs import InputRole
 from clips.intakes import Wish
+from clips.paid import dollars_of
 from clips.queue import Place
 from clips.requests import Ask
 from courier.message import MOST_CHARACTERS
@@ -19,13 +21,16 @@ from courier.wording import count_of_takes, credits_of, moment
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """What is known of a request at the moment of its answer. `left`: the member's credits after the hold."""
+    """What is known of a request at the moment of its answer. `left`: the member's credits after the hold; `left_out`:
+    what its parent had and its model does not take.
+    """
 
     ask: Ask
     wish: Wish
     model: Model
     place: Place | None
     left: int
+    left_out: Sequence[Accepts]
     rules: Rules
     now: datetime
 
@@ -39,10 +44,7 @@ def accepted(facts: Accepted) -> str:
     sentences = [
         f"**On its way:** {count_of_takes(ask.takes)} with {titled(facts.model)}, {clip}. {where}{_when(facts)}."
     ]
-    if facts.wish.seconds is not None and abs(facts.wish.seconds - plan.seconds) > 0.25:
-        sentences.append(
-            f"You asked for {facts.wish.seconds:g} s; {plan.seconds:.1f} s is the nearest that {facts.model.title} can."
-        )
+    sentences += _otherwise(facts)
     if ask.lane is Lane.RELAXED:
         sentences.append("It is free in the relaxed lane, and renders when no fast work waits.")
         return "\n".join(sentences)
@@ -54,7 +56,52 @@ def accepted(facts: Accepted) -> str:
         f"{credits_of(held)}{each} {'is' if held == 1 else 'are'} set aside, and you pay only for what is rendered. "
         f"{credits_of(facts.left)} left today."
     )
+    if ask.provider is not None:
+        price = dollars_of(ask.takes * plan.microdollars)
+        each = "" if one else f" ({dollars_of(plan.microdollars)} a take)"
+        sentences.append(
+            f"{price}{each} of what this server may spend this month with {ask.provider} is set aside too."
+        )
     return "\n".join(sentences)
+
+
+def _otherwise(facts: Accepted) -> list[str]:
+    """What comes otherwise than it was asked for, or than one may think."""
+    ask, model = facts.ask, facts.model
+    wished, comes = facts.wish.seconds, ask.plan.seconds
+    sentences: list[str] = []
+    if model.length_from is Accepts.MOTION_VIDEO:
+        sentences.append("It is as long as your motion video.")
+    elif wished is not None and abs(wished - comes) > 0.25:
+        sentences.append(f"You asked for {wished:g} s; {comes:.1f} s is the nearest that {model.title} can.")
+    if references := sum(one.role is InputRole.REFERENCE for one in ask.inputs):
+        which = "Your picture is" if references == 1 else f"Your {references} pictures are"
+        sentences.append(f"{which} for reference: who and what is on it appears, and it is no frame of the clip.")
+    if facts.left_out:
+        sentences.append(f"{model.title} does not take {wishes_named(facts.left_out)}: left out.")
+    if ask.kind in {RequestKind.REROLL, RequestKind.RETRY} and Accepts.SEED not in model.accepts:
+        sentences.append(
+            f"{model.title} knows no seeds: what comes is new by chance, and cannot be made again exactly."
+        )
+    return sentences
+
+
+def wishes_named(wishes: Sequence[Accepts]) -> str:
+    """What a model takes, in words: “an end photo and sound”."""
+    words = [_WORDS.get(wish, wish.replace("_", " ")) for wish in wishes]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+_WORDS = {
+    Accepts.PHOTO: "a photo",
+    Accepts.END_PHOTO: "an end photo",
+    Accepts.REFERENCES: "reference images",
+    Accepts.MOTION_VIDEO: "a motion video",
+    Accepts.AMBIENT: "ambient sound",
+    Accepts.CAMERA_DIRECTION: "words for the camera",
+    Accepts.SUBJECT: "words for the subject",
+    Accepts.SPEED: "words for the speed",
+}
 
 
 def _when(facts: Accepted) -> str:
@@ -69,16 +116,32 @@ def refused(refusal: MemberError) -> str:
     return refusal.sentence if refusal.until is None else f"{refusal.sentence} It ends {moment(refusal.until)}."
 
 
-def too_long(wanted: int, possible: int, wait: float, rules: Rules) -> str:
-    """The queue is longer than the server lets members wait. Fewer takes may still fit."""
+def too_long(wanted: int, possible: int, wait: float, rules: Rules, *, free: bool) -> str:
+    """The queue is longer than the server lets members wait. Fewer takes may still fit. `free`: it could be relaxed."""
     limit = f"{rules.longest_wait.total_seconds() / 60:.0f} minutes"
     ready = f"{count_of_takes(wanted)} would be ready only in {ceil(wait / 60)} minutes"
     late = f"{ready}, and this server's limit is {limit}."
     if possible == 0:
-        return (
-            f"{late} Nothing was charged. Try again later, or use `lane: relaxed`, which is free and may wait longer."
-        )
+        instead = ", or use `lane: relaxed`, which is free and may wait longer" if free else ""
+        return f"{late} Nothing was charged. Try again later{instead}."
     return f"{late} Nothing was charged. {count_of_takes(possible)} would make it."
+
+
+def price_asked(ask: Ask, model: Model, rules: Rules) -> str:
+    """A click that costs real money, and more of it than the server lets a click cost unasked."""
+    each, price = dollars_of(ask.plan.microdollars), dollars_of(ask.takes * ask.plan.microdollars)
+    takes = "1 take" if ask.takes == 1 else f"{count_of_takes(ask.takes)} at {each}"
+    return (
+        f"**This costs {price} of real money:** {takes} with {model.title}, {ask.plan.seconds:.1f} s each. The host of "
+        f"this bot pays it, and this server asks first above {dollars_of(rules.confirm_above)}. Nothing is charged yet."
+    )
+
+
+def needed(missing: Sequence[Accepts], model: Model) -> str:
+    """What a model cannot do without, which a form can ask for."""
+    return (
+        f"{model.title} needs {wishes_named(missing)}. Nothing was charged. Add it in the form, or pick another model."
+    )
 
 
 def cannot_post(missing: Sequence[str]) -> str:

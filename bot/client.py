@@ -23,6 +23,7 @@ from clips.blobs import BlobStore
 from clips.catalog import Catalog
 from clips.checkpoints import Checkpoints
 from clips.errors import SetupError
+from clips.motion_video import VideoReader
 from clips.notices import Notices
 from clips.photo_process import PhotoReader
 from clips.postgres import Pool
@@ -133,11 +134,11 @@ class Bot:
 
 def build(settings: Settings, pool: Pool, blobs: BlobStore, catalog: Catalog, notices: Notices) -> Bot:
     """The bot from its parts, in the event loop that it will run in. `notices` hear `deliveries.CHANGED`."""
-    photos = PhotoReader()
+    photos, videos = PhotoReader(), VideoReader()
     session = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
-    downloads = Downloads(session, photo_hosts(settings.discord_url), photos.limits)
+    downloads = Downloads(session, photo_hosts(settings.discord_url), photos.limits, videos.limits)
     checkpoints = Checkpoints(settings.kill_at)
-    intake = Intake(Stores(pool, blobs, catalog, photos, downloads, checkpoints))
+    intake = Intake(Stores(pool, blobs, catalog, photos, videos, downloads, checkpoints))
     client = Client(Parts(settings, pool, blobs, catalog, downloads, intake), session)
     courier = Courier(pool, blobs, client, catalog, attachment_limit=settings.attachment_limit, checkpoints=checkpoints)
     return Bot(client, courier, notices)

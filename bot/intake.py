@@ -7,7 +7,7 @@ it up again; the interaction's id makes sure that it leads to one request at mos
 import asyncio
 import logging
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,26 +16,26 @@ from uuid import uuid4
 import aiohttp
 import discord
 
-from bot import answers, offers, plans
+from bot import answers, needs, offers, plans
 from bot.download import Downloads
-from clips import guilds, intakes, ledger, library, queue
+from bot.materials import Gatherer
+from clips import guilds, intakes, ledger, paid, queue
 from clips.blobs import BlobStore
-from clips.catalog import Catalog
+from clips.catalog import Accepts, Catalog, Model
 from clips.checkpoints import Checkpoint, Checkpoints
-from clips.domain import ChannelId, GuildId, Lane, RequestId, Sha256, UserId
+from clips.domain import ChannelId, GuildId, Lane, RequestId, UserId
 from clips.errors import MemberError
 from clips.intakes import Wish
-from clips.library import StoredPhoto
-from clips.photo import PHOTO_TYPE
+from clips.motion_video import VideoReader
+from clips.paid import Approval
 from clips.photo_process import PhotoReader
 from clips.postgres import Connection, Pool, retrying
+from clips.refusals import check_cap
 from clips.requests import Ask
 from courier.message import MOST_CHARACTERS
 from courier.wording import cut
 
 _log = logging.getLogger(__name__)
-_PHOTOS_IN_MEMORY = 4
-"""Uploads that are held at once, each of up to 32 MiB; further ones wait for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Stores:
     blobs: BlobStore
     catalog: Catalog
     photos: PhotoReader
+    videos: VideoReader
     downloads: Downloads
     checkpoints: Checkpoints
 
@@ -62,7 +63,7 @@ class Intake:
         self._pool = stores.pool
         self._running: dict[int, asyncio.Task[None]] = {}
         self._closing = False
-        self._in_memory = asyncio.Semaphore(_PHOTOS_IN_MEMORY)
+        self._gatherer = Gatherer(stores.pool, stores.blobs, stores.downloads, stores.photos, stores.videos)
 
     async def take(self, interaction: discord.Interaction[discord.Client], wish: Wish) -> None:
         """Acknowledge an interaction, and answer it in the end: a request, or the reason why there is none.
@@ -121,12 +122,12 @@ class Intake:
         refusal: str | None = None
         view: discord.ui.View | None = None
         try:
-            text = await self._accept(opened, missing)
+            text = await self._accept_or_offer(opened, missing)
         except _EndedElsewhereError:
             return
         except MemberError as error:
             text = refusal = answers.refused(error)
-            view = offers.fewer(error) if isinstance(error, offers.TooLongError) else None
+            view = offers.view_of(error) if isinstance(error, offers.OfferError) else None
         except Exception:  # noqa: BLE001 - whatever it is, the member hears of it and the log has it
             trace = uuid4().hex[:12]
             _log.exception("intake %d failed, trace %s", opened.interaction_id, trace)
@@ -147,9 +148,18 @@ class Intake:
             return False
         return True
 
+    async def _accept_or_offer(self, opened: intakes.Intake, missing: Sequence[str]) -> str:
+        """As `_accept`; what it offers instead is kept."""
+        try:
+            return await self._accept(opened, missing)
+        except offers.OfferError as offer:
+            if offer.choices:
+                offer.draft_id = await intakes.save_draft(self._pool, opened.guild_id, opened.user_id, offer.wish)
+            raise
+
     async def _accept(self, opened: intakes.Intake, missing: Sequence[str]) -> str:
         """Check, store, plan, enqueue. Returns the answer. Raises `MemberError`."""
-        wish, guild_id = opened.wish, opened.guild_id
+        guild_id = opened.guild_id
         rules = await guilds.rules(self._pool, guild_id)
         if block := await guilds.block(self._pool, guild_id, opened.user_id):
             reason = block.reason.rstrip(".")
@@ -159,15 +169,16 @@ class Intake:
             )
         if missing:
             raise MemberError(answers.cannot_post(missing))
-        alive = await queue.alive_models(self._pool)
-        model = plans.choose_model(wish, self._stores.catalog, alive, rules.default_model)
+        model, approved = await self._choose(opened, rules)
+        wish, left_out = needs.fitted(opened.wish, model)
+        if wish.model is None and Accepts.PHOTO in needs.missing(wish, model):
+            raise MemberError("There is no photo to animate. Attach one and ask again.")
+        offers.check_needs(needs.missing(wish, model), model, replace(wish, model=model.name))
         spec = plans.specify(wish, model)
 
-        photo = await self._photo(opened, wish.photo, wish.photo_url)
-        if photo is None:
-            raise MemberError("There is no photo to animate. Attach one and ask again.")
-        end_photo = await self._photo(opened, wish.end_photo, wish.end_photo_url)
-        plan = model.plan(spec, (photo.width, photo.height))
+        materials = await self._gatherer.gather(opened, wish)
+        spec = plans.as_long_as(spec, model, materials.motion_video)
+        plan = model.plan(spec, materials.shape)
         ask = Ask(
             interaction_id=opened.interaction_id,
             guild_id=guild_id,
@@ -177,16 +188,22 @@ class Intake:
             lane=wish.lane,
             spec=spec,
             plan=plan,
-            photo=photo.sha256,
-            end_photo=end_photo.sha256 if end_photo else None,
+            photo=materials.photo.sha256 if materials.photo else None,
+            end_photo=materials.end_photo.sha256 if materials.end_photo else None,
             seed=secrets.randbelow(2**32) if wish.seed is None else wish.seed,
             takes=plans.count_takes(wish, plan, rules),
             variation=wish.variation,
             spoiler=wish.spoiler,
             parent_id=wish.parent_id,
             parent_take=wish.parent_take,
+            provider=model.provider,
+            inputs=materials.inputs,
         )
-        place, left = await self._enqueue(opened, ask, rules)
+        kept = replace(materials.kept(wish), model=model.name)
+        if ask.provider is not None:
+            check_cap(ask, approved[ask.provider])
+            offers.check_price(ask, model, rules, kept)
+        place, left = await self._enqueue(ask, rules, kept)
         self._stores.checkpoints.reached(Checkpoint.HELD)
         return answers.accepted(
             answers.Accepted(
@@ -195,51 +212,40 @@ class Intake:
                 model=model,
                 place=place,
                 left=left,
+                left_out=left_out,
                 rules=rules,
                 now=discord.utils.utcnow(),
             )
         )
 
-    async def _enqueue(self, opened: intakes.Intake, ask: Ask, rules: guilds.Rules) -> tuple[queue.Place | None, int]:
+    async def _choose(self, opened: intakes.Intake, rules: guilds.Rules) -> tuple[Model, Mapping[str, Approval]]:
+        """The model, and what is approved for the server by provider."""
+        alive = await queue.alive_models(self._pool)
+        approved = {one.provider: one for one in await paid.approvals(self._pool, opened.guild_id)}
+        model = plans.choose_model(opened.wish, self._stores.catalog, alive, rules.default_model, approved.keys())
+        plans.check_paid(model, opened.wish, opened.guild_id, approved.keys())
+        return model, approved
+
+    async def _enqueue(self, ask: Ask, rules: guilds.Rules, wish: Wish) -> tuple[queue.Place | None, int]:
         """The request with all that hangs on it, or nothing, in one transaction: its place and the credits left.
 
         All that the answer tells is read in there: nothing may fail between the commit and the answer.
         """
-        weight = await guilds.role_weight(self._pool, ask.guild_id, opened.wish.roles)
+        weight = await guilds.role_weight(self._pool, ask.guild_id, wish.roles)
 
         async def work(conn: Connection) -> tuple[queue.Place | None, int]:
             request_id, new = await queue.enqueue(conn, ask, role_weight=weight)
             place = await queue.place(conn, request_id)
             if new and place and ask.lane is Lane.FAST:
-                offers.check_wait(ask, place, rules)
+                offers.check_wait(ask, place, rules, wish)
             if not await intakes.accept(conn, ask.interaction_id or 0, RequestId(request_id)) and new:
                 raise _EndedElsewhereError
+            if new and wish.confirmed_draft and not await intakes.use_draft(conn, wish.confirmed_draft, request_id):
+                raise MemberError("You said yes to that before, and it is on its way: see `/my queue`.")
             balance = await ledger.balance_within(conn, ask.guild_id, ask.user_id)
             return place, balance.available
 
-        try:
-            return await retrying(self._pool, work)
-        except offers.TooLongError as error:
-            if error.possible:
-                smaller = replace(opened.wish, photo=ask.photo, end_photo=ask.end_photo, takes=error.possible)
-                error.draft_id = await intakes.save_draft(self._pool, opened.guild_id, opened.user_id, smaller)
-            raise
-
-    async def _photo(self, opened: intakes.Intake, known: Sha256 | None, address: str | None) -> StoredPhoto | None:
-        """The photo that the server has, or the upload: fetched, read and stored."""
-        if known is not None:
-            stored = await library.photo(self._pool, opened.guild_id, known)
-            if stored is None:
-                raise MemberError("The photo of that clip has been deleted. Send it again with `/animate`.")
-            return stored
-        if address is None:
-            return None
-        async with self._in_memory:
-            photo = await self._stores.photos.read(await self._stores.downloads.fetch(address))
-            await self._stores.blobs.put(self._pool, photo.data, PHOTO_TYPE)
-        stored = StoredPhoto(photo.sha256, photo.width, photo.height)
-        await library.add_photo(self._pool, opened.guild_id, opened.user_id, stored)
-        return stored
+        return await retrying(self._pool, work)
 
 
 def _missing(permissions: discord.Permissions, *, in_thread: bool) -> list[str]:

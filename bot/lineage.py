@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from clips.domain import RequestKind
-from clips.intakes import Wish
+from clips.inputs import InputRole
+from clips.intakes import Upload, Wish
 from clips.requests import Request, Take
 
 SUBTLE = 0.25
@@ -32,6 +33,16 @@ def same_again(request: Request, kind: RequestKind) -> Wish:
         variation=request.variation,
         parent_id=request.request_id,
         parent_take=request.parent_take,
+        references=tuple(Upload(sha256=one.sha256) for one in request.inputs if one.role is InputRole.REFERENCE),
+        motion_video=next(
+            (Upload(sha256=one.sha256) for one in request.inputs if one.role is InputRole.MOTION_VIDEO), None
+        ),
+        sound=spec.sound,
+        speech=spec.speech,
+        ambient=spec.ambient,
+        camera_direction=spec.camera_direction,
+        subject=spec.subject,
+        speed=spec.speed,
     )
 
 
@@ -48,4 +59,4 @@ def vary(request: Request, take: Take, strength: float) -> Wish:
 def on_another_photo(request: Request) -> Wish:
     """The recipe without its photos; what was a variation of a clip of the old photo is none of the new one."""
     wish = same_again(request, RequestKind.ANIMATE)
-    return replace(wish, photo=None, end_photo=None, variation=None, parent_take=None)
+    return replace(wish, photo=None, end_photo=None, references=(), variation=None, parent_take=None)

@@ -1,6 +1,7 @@
 """The forms: what they ask, and how a wish comes out of them. What a form must remember is in its draft, not in us."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from math import isfinite
 
@@ -8,15 +9,16 @@ import discord
 from discord import ui
 from pydantic import BaseModel
 
-from bot.application import Interaction, member_of
-from clips import intakes, queue
+from bot import further, needs, plans
+from bot.application import Interaction, Parts, member_of
+from clips import intakes, paid, queue
 from clips.catalog import Catalog, Model
-from clips.domain import Size, Strength
+from clips.domain import GuildId, Size, Strength
 from clips.errors import MemberError
-from clips.intakes import Wish
+from clips.intakes import Upload, Wish
 from courier.buttons import ModalId, Purpose
 
-_LONGEST_TEXT = 1000
+_UPLOADS = {"photo", "references", "motion_video"}
 _TITLES = {
     Purpose.ANIMATE: "Animate this photo",
     Purpose.REMIX: "Remix",
@@ -57,26 +59,58 @@ class Form:
     """What a member filled in."""
 
     texts: dict[str, str]
-    photo_url: str | None
+    uploads: dict[str, list[str]]
+    """Addresses by the field's name."""
 
     @classmethod
     def of(cls, interaction: Interaction) -> "Form":
         submission = _Submission.model_validate(interaction.data)
         inputs = [label.component for label in submission.components]
-        uploads = [
-            submission.resolved.attachments[each] for one in inputs if one.custom_id == "photo" for each in one.values
-        ]
+        uploaded = submission.resolved.attachments
+        uploads = {
+            one.custom_id: [uploaded[each].url for each in one.values] for one in inputs if one.custom_id in _UPLOADS
+        }
         texts = {one.custom_id: one.value if one.value is not None else next(iter(one.values), "") for one in inputs}
-        return cls(texts, uploads[0].url if uploads else None)
+        return cls(texts, uploads)
+
+    def upload(self, name: str) -> str | None:
+        """The one upload of a field."""
+        return next(iter(self.uploads.get(name, [])), None)
 
 
 async def ask(interaction: Interaction, purpose: Purpose, wish: Wish) -> None:
     """Open a form, filled in from the wish, as the first answer to an interaction."""
     member, parts = member_of(interaction), interaction.client.parts
     alive = await queue.alive_models(parts.pool)
+    approved = await paid.providers(parts.pool, member.guild_id)
     draft_id = await intakes.save_draft(parts.pool, member.guild_id, member.user_id, wish)
-    offered = _offered(parts.catalog, alive, wish.model)
+    offered = _offered(parts.catalog, alive, approved, wish)
     await interaction.response.send_modal(_form(ModalId(purpose, draft_id), wish, offered))
+
+
+async def ask_further(interaction: Interaction, wish: Wish) -> None:
+    """Open the form for what the wish's model takes beside a photo, or go on where there is nothing to ask."""
+    member, parts = member_of(interaction), interaction.client.parts
+    model = parts.catalog.get(wish.model.strip().lower()) if wish.model else None
+    fields: list[ui.Label[ui.Modal]] = []
+    if model is not None:
+        wish, _ = needs.fitted(wish, model)
+        fields = further.fields(model, wish)
+    # A form for what is refused anyway would be filled in for nothing.
+    if model is None or not fields or not await _usable(model, wish, member.guild_id, parts):
+        await parts.intake.take(interaction, wish)
+        return
+    draft_id = await intakes.save_draft(parts.pool, member.guild_id, member.user_id, wish)
+    form = ui.Modal(title=further.title(model), custom_id=ModalId(Purpose.FURTHER, draft_id).custom_id)
+    form.stop()  # as for every form: its answer is met by its id
+    for field in fields:
+        form.add_item(field)
+    await interaction.response.send_modal(form)
+
+
+async def _usable(model: Model, wish: Wish, guild_id: GuildId, parts: Parts) -> bool:
+    approved = await paid.providers(parts.pool, guild_id)
+    return plans.may_use(model, wish.lane, approved) and model.name in await queue.alive_models(parts.pool)
 
 
 async def submit(interaction: Interaction, modal: ModalId) -> None:
@@ -103,7 +137,15 @@ def filled_in(wish: Wish, form: Form) -> Wish:
         size=wish.size if model == wish.model else Size.NATIVE,
         seconds=_seconds(form.texts["length"]) if form.texts.get("length", "").strip() else wish.seconds,
         strength=Strength(strength) if strength else wish.strength,
-        photo_url=form.photo_url or wish.photo_url,
+        photo_url=form.upload("photo") or wish.photo_url,
+        photo=None if form.upload("photo") else wish.photo,
+        references=wish.references + tuple(Upload(url=url) for url in form.uploads.get("references", [])),
+        motion_video=Upload(url=video) if (video := form.upload("motion_video")) else wish.motion_video,
+        speech=form.texts.get("speech", wish.speech).strip(),
+        ambient=form.texts.get("ambient", wish.ambient).strip(),
+        camera_direction=form.texts.get("camera_direction", wish.camera_direction).strip(),
+        subject=form.texts.get("subject", wish.subject).strip(),
+        speed=form.texts.get("speed", wish.speed).strip(),
     )
 
 
@@ -121,9 +163,13 @@ def _written(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:g}"
 
 
-def _offered(catalog: Catalog, alive: set[str], wished: str | None) -> list[Model]:
+def _offered(catalog: Catalog, alive: set[str], approved: AbstractSet[str], wish: Wish) -> list[Model]:
     """What the form's list holds: models at work, and the one that the recipe has (Discord wants one at least)."""
-    offered = [model for model in catalog if model.name in alive or model.name == wished]
+    offered = [
+        model
+        for model in catalog
+        if (model.name in alive and plans.may_use(model, wish.lane, approved)) or model.name == wish.model
+    ]
     return (offered or list(catalog))[:25]
 
 
@@ -165,7 +211,7 @@ def _form(modal: ModalId, wish: Wish, offered: Sequence[Model]) -> ui.Modal:
 
 
 def _text(
-    name: str, label: str, value: str, placeholder: str, *, paragraph: bool = False, longest: int = _LONGEST_TEXT
+    name: str, label: str, value: str, placeholder: str, *, paragraph: bool = False, longest: int = further.LONGEST_TEXT
 ) -> ui.Label[ui.Modal]:
     style = discord.TextStyle.paragraph if paragraph else discord.TextStyle.short
     field = ui.TextInput[ui.Modal](

@@ -1,50 +1,87 @@
-"""When the queue is longer than a server lets members wait: the offer of fewer takes, instead of a charge."""
+"""What is asked back instead of a charge: fewer takes, a yes to a price, what a model needs. The wish waits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import discord
 from discord import ui
 
 from bot import answers
+from clips.catalog import Accepts, Model
 from clips.errors import MemberError
 from clips.guilds import Rules
+from clips.intakes import Wish
+from clips.paid import dollars_of
 from clips.queue import Place
 from clips.requests import Ask
 from courier.buttons import ModalId, Purpose
 from courier.wording import count_of_takes
 
 
-class TooLongError(MemberError):
-    """The last take would come later than members may wait. `possible`: how many takes would make it.
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A button that goes on with the draft."""
 
-    `draft_id` is set once the wish for these is kept.
-    """
+    label: str
+    purpose: Purpose
+    style: discord.ButtonStyle = discord.ButtonStyle.primary
 
-    def __init__(self, sentence: str, possible: int) -> None:
+
+class OfferError(MemberError):
+    """Not so, but perhaps otherwise: the choices go on with `wish`, which is kept as the draft `draft_id`."""
+
+    def __init__(self, sentence: str, wish: Wish, choices: Sequence[Choice]) -> None:
         super().__init__(sentence)
-        self.possible = possible
+        self.wish = wish
+        self.choices = choices
         self.draft_id: int | None = None
 
 
-def check_wait(ask: Ask, place: Place, rules: Rules) -> None:
-    """Raise `TooLongError` where the last take would end later than the server lets members wait."""
+def check_wait(ask: Ask, place: Place, rules: Rules, wish: Wish) -> None:
+    """Offer as many takes as make it, where the last one would end later than the server lets members wait."""
     longest = rules.longest_wait.total_seconds()
     if place.ends_in <= longest:
         return
     each = (place.ends_in - place.starts_in) / ask.takes
     possible = max(0, min(ask.takes - 1, int((longest - place.starts_in) / each))) if each else 0
-    raise TooLongError(answers.too_long(ask.takes, possible, place.ends_in, rules), possible)
+    choices = [Choice(f"Make {count_of_takes(possible)}", Purpose.ACCEPT)] if possible else []
+    sentence = answers.too_long(ask.takes, possible, place.ends_in, rules, free=ask.provider is None)
+    raise OfferError(sentence, replace(wish, takes=possible), choices)
 
 
-def fewer(refusal: TooLongError) -> ui.View | None:
-    """The button that asks for what would make it."""
-    if refusal.draft_id is None:
+def check_price(ask: Ask, model: Model, rules: Rules, wish: Wish) -> None:
+    """Ask for a yes where a click costs more dollars than the server lets it without."""
+    each = ask.plan.microdollars
+    price = each * ask.takes
+    if price <= max(rules.confirm_above, wish.confirmed):
+        return
+    choices = [Choice(f"Render for {dollars_of(price)}", Purpose.CONFIRM)]
+    if ask.takes > 1:
+        one = Choice(f"Only 1 take for {dollars_of(each)}", Purpose.CONFIRM_ONE, discord.ButtonStyle.secondary)
+        choices.append(one)
+    raise OfferError(answers.price_asked(ask, model, rules), replace(wish, takes=ask.takes, confirmed=price), choices)
+
+
+def check_needs(missing: Sequence[Accepts], model: Model, wish: Wish) -> None:
+    """Offer the form for what the model cannot do without."""
+    if missing:
+        raise OfferError(answers.needed(missing, model), wish, [Choice("Add it…", Purpose.FURTHER)])
+
+
+def confirmed(wish: Wish, purpose: Purpose, draft_id: int) -> Wish:
+    """The wish of a draft after a yes to its price, or to that of one take."""
+    if purpose is Purpose.CONFIRM_ONE:
+        wish = replace(wish, takes=1, confirmed=wish.confirmed // (wish.takes or 1))
+    return replace(wish, confirmed_draft=draft_id)
+
+
+def view_of(offer: OfferError) -> ui.View | None:
+    """The buttons of what is offered."""
+    if offer.draft_id is None:
         return None
     view = ui.View(timeout=None)
-    view.add_item(
-        ui.Button[ui.View](
-            label=f"Make {count_of_takes(refusal.possible)}",
-            custom_id=ModalId(Purpose.ACCEPT, refusal.draft_id).custom_id,
-            style=discord.ButtonStyle.primary,
-        )
-    )
+    for choice in offer.choices:
+        custom_id = ModalId(choice.purpose, offer.draft_id).custom_id
+        view.add_item(ui.Button[ui.View](label=choice.label, custom_id=custom_id, style=choice.style))
     view.stop()  # its press is met by its id: the library has nothing to remember
     return view

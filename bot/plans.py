@@ -1,28 +1,43 @@
 """From a wish to what will be rendered: the model, the clip, the number of takes. Pure."""
 
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
+from bot.needs import given
 from clips.catalog import Accepts, Catalog, EngineKind, Model
-from clips.domain import ClipSpec, Lane, Plan, RequestKind
+from clips.domain import ClipSpec, GuildId, Lane, Plan
 from clips.errors import MemberError
 from clips.guilds import Rules
+from clips.inputs import StoredVideo
 from clips.intakes import Wish
+from clips.refusals import not_approved
 
 SECONDS = 5.0
 TAKES = 3
 """What comes where the member left the choice to us."""
 
 
-def choose_model(wish: Wish, catalog: Catalog, alive: AbstractSet[str], default: str | None) -> Model:
-    """The model named; else the server's default; else the best alive. Raises `MemberError` if none can do it."""
+def may_use(model: Model, lane: Lane, approved: AbstractSet[str]) -> bool:
+    """May a model run here? Who is paid for it must be approved, and the relaxed lane pays nobody."""
+    return model.provider is None or (model.provider in approved and lane is Lane.FAST)
+
+
+def choose_model(
+    wish: Wish, catalog: Catalog, alive: AbstractSet[str], default: str | None, approved: AbstractSet[str]
+) -> Model:
+    """The model named; else the server's default; else the best alive, which is a paid one only where there is no
+    other. Raises `MemberError` if none can do it.
+    """
     offered = [
-        model for model in catalog if model.name in alive and (wish.platform is None or model.engine is wish.platform)
+        model
+        for model in catalog
+        if model.name in alive and wish.platform in {None, model.engine} and may_use(model, wish.lane, approved)
     ]
     if wish.model is not None:
         model = catalog.find(wish.model)
         if wish.platform not in {None, model.engine}:
             raise MemberError(f"{model.title} runs on {model.engine}, not on {wish.platform}. Leave one of them out.")
-        if model not in offered:
+        if model.name not in alive:
             raise MemberError(f"No generator that runs {model.title} has been seen for 10 minutes. {_instead(offered)}")
         return model
     if not offered:
@@ -31,7 +46,24 @@ def choose_model(wish: Wish, catalog: Catalog, alive: AbstractSet[str], default:
     for model in offered:
         if model.name == default:
             return model
-    return min(offered, key=lambda model: (model.engine is EngineKind.SKETCH, "quality" not in model.goals))
+    plain = [model for model in offered if model.takes_photo and model.needs <= {Accepts.PHOTO}]
+    return min(
+        plain or offered,
+        key=lambda model: (model.engine is EngineKind.SKETCH, model.paid, "quality" not in model.goals),
+    )
+
+
+def check_paid(model: Model, wish: Wish, guild_id: GuildId, approved: AbstractSet[str]) -> None:
+    """Raise `MemberError` where nobody may spend money for this."""
+    if model.provider is None:
+        return
+    if wish.lane is Lane.RELAXED:
+        raise MemberError(
+            f"{model.title} costs real money, and the relaxed lane is free. Leave `lane` out, or pick a model that the "
+            "host of this bot renders."
+        )
+    if model.provider not in approved:
+        raise MemberError(not_approved(model.title, model.provider, guild_id))
 
 
 def specify(wish: Wish, model: Model) -> ClipSpec:
@@ -40,24 +72,32 @@ def specify(wish: Wish, model: Model) -> ClipSpec:
         model=model.name,
         motion=wish.motion,
         avoid=wish.avoid,
-        seconds=min(SECONDS, model.longest) if wish.seconds is None else wish.seconds,
+        seconds=min(SECONDS, model.longest) if wish.seconds is None or model.length_from else wish.seconds,
         size=wish.size,
         camera=wish.camera,
         strength=wish.strength,
         consistency=wish.consistency,
+        sound=wish.sound,
+        speech=wish.speech,
+        ambient=wish.ambient,
+        camera_direction=wish.camera_direction,
+        subject=wish.subject,
+        speed=wish.speed,
     )
-    model.check(spec, _given(wish))
+    model.check(spec, given(wish))
     return spec
 
 
-def _given(wish: Wish) -> set[Accepts]:
-    """What comes beside the spec. A seed counts where the member named it, not where a button repeats one."""
-    given = {
-        Accepts.PHOTO: wish.photo or wish.photo_url,
-        Accepts.END_PHOTO: wish.end_photo or wish.end_photo_url,
-        Accepts.SEED: wish.seed is not None and wish.kind is RequestKind.ANIMATE,
-    }
-    return {what for what, there in given.items() if there}
+def as_long_as(spec: ClipSpec, model: Model, video: StoredVideo | None) -> ClipSpec:
+    """The spec with the length of the motion video, where that decides. Raises `MemberError` where it is too long."""
+    if model.length_from is not Accepts.MOTION_VIDEO or video is None:
+        return spec
+    if not model.shortest - 0.5 <= video.seconds <= model.longest + 0.5:
+        raise MemberError(
+            f"{model.title} follows {model.shortest:g} to {model.longest:g} s of a motion video, and yours lasts "
+            f"{video.seconds:.1f} s. Cut it and ask again."
+        )
+    return replace(spec, seconds=video.seconds)
 
 
 def count_takes(wish: Wish, plan: Plan, rules: Rules) -> int:
@@ -69,17 +109,18 @@ def count_takes(wish: Wish, plan: Plan, rules: Rules) -> int:
     if wish.lane is Lane.RELAXED:
         return wish.takes or TAKES
     affordable = rules.click_limit // plan.credits
+    free = "" if plan.microdollars else ", or use `lane: relaxed`, which is free"
     if affordable == 0:
         raise MemberError(
             f"One take of this costs {plan.credits} credits, and this server allows {rules.click_limit} for one "
-            "click. Ask for a shorter clip, a smaller size or a lighter model, or use `lane: relaxed`, which is free."
+            f"click. Ask for a shorter clip, a smaller size or a lighter model{free}."
         )
     if wish.takes is None or wish.parent_id is not None:
         return min(wish.takes or TAKES, affordable)
     if wish.takes > affordable:
         raise MemberError(
             f"{wish.takes} takes cost {wish.takes * plan.credits} credits, and this server allows "
-            f"{rules.click_limit} for one click. Ask for {affordable}, or use `lane: relaxed`, which is free."
+            f"{rules.click_limit} for one click. Ask for {affordable}{free}."
         )
     return wish.takes
 

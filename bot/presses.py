@@ -5,7 +5,7 @@ from typing import Any, Literal, Self, assert_never
 
 from discord import ui
 
-from bot import endings, errors, lineage, modals, plans
+from bot import endings, errors, lineage, modals, offers, plans
 from bot.application import Interaction, Member, Parts, member_of
 from bot.panel import show
 from clips import guilds, intakes, library, requests
@@ -41,7 +41,7 @@ class Press(ui.DynamicItem[ui.Button[Any]], template=PATTERN):
 
 
 class Offer(ui.DynamicItem[ui.Button[Any]], template=DRAFT_PATTERN):
-    """A button that goes on with a draft: what was too much, made smaller."""
+    """A button that goes on with a draft: with what was too much, made smaller or said yes to, or with what lacked."""
 
     def __init__(self, item: ui.Button[Any], draft: ModalId) -> None:
         super().__init__(item)
@@ -67,7 +67,13 @@ async def _accept(interaction: Interaction, draft: ModalId) -> None:
     wish = await intakes.read_draft(parts.pool, member.guild_id, member.user_id, draft.draft_id)
     if wish is None:
         raise MemberError("That offer is more than a week old. Ask anew with `/animate`.")
-    await parts.intake.take(interaction, wish)
+    match draft.purpose:
+        case Purpose.FURTHER:
+            await modals.ask_further(interaction, wish)
+        case Purpose.CONFIRM | Purpose.CONFIRM_ONE:
+            await parts.intake.take(interaction, offers.confirmed(wish, draft.purpose, draft.draft_id))
+        case _:
+            await parts.intake.take(interaction, wish)
 
 
 async def _press(interaction: Interaction, button: ButtonId) -> None:
@@ -148,7 +154,7 @@ async def _panel(
             wish = lineage.vary(whole.request, take, lineage.SUBTLE)
             rules = await guilds.rules(parts.pool, member.guild_id)
             takes = plans.count_takes(wish, whole.request.plan, rules)
-            return panels.vary(whole, take, takes=takes, credits_held=takes * whole.request.plan.credits)
+            return panels.vary(whole, take, takes=takes)
         case Action.MORE:
             return panels.more(whole, take, may_delete=endings.may_end(member, whole))
         case Action.RECIPE:

@@ -32,11 +32,20 @@ TOKEN_LIFE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """An attachment still to be downloaded (`url`), or something that the server has (`sha256`)."""
+
+    url: str | None = None
+    sha256: Sha256 | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
     """What a member asked for in their own terms: None where they left the choice to us.
 
     `platform` narrows the choice of a model. A photo is either an attachment still to be downloaded (`photo_url`) or
-    one that the server has (`photo`).
+    one that the server has (`photo`). `confirmed` is the price in micro-dollars that the member said yes to, in the
+    question that the draft `confirmed_draft` is of.
     """
 
     kind: RequestKind = RequestKind.ANIMATE
@@ -60,6 +69,16 @@ class Wish:
     variation: float | None = None
     parent_id: RequestId | None = None
     parent_take: TakeId | None = None
+    references: tuple[Upload, ...] = ()
+    motion_video: Upload | None = None
+    sound: bool = False
+    speech: str = ""
+    ambient: str = ""
+    camera_direction: str = ""
+    subject: str = ""
+    speed: str = ""
+    confirmed: int = 0
+    confirmed_draft: int | None = None
     roles: tuple[int, ...] = ()
 
 
@@ -95,6 +114,7 @@ _FORGET = """
     DELETE FROM drafts WHERE created_at < now() - interval '7 days'
 """
 _DRAFT = "INSERT INTO drafts (guild_id, user_id, wish) VALUES ($1, $2, $3) RETURNING draft_id"
+_USE_DRAFT = "UPDATE drafts SET request_id = $2 WHERE draft_id = $1 AND request_id IS NULL RETURNING true"
 _READ_DRAFT = "SELECT wish FROM drafts WHERE draft_id = $1 AND guild_id = $2 AND user_id = $3"
 
 
@@ -149,6 +169,11 @@ async def read_draft(pool: Pool, guild_id: GuildId, user_id: UserId, draft_id: i
     """A member's own draft; None if it is another's, of another server, or too old."""
     value = await pool.fetchval(_READ_DRAFT, draft_id, guild_id, user_id)
     return None if value is None else _wish.validate_python(value)
+
+
+async def use_draft(conn: Connection, draft_id: int, request_id: RequestId) -> bool:
+    """Tie a draft to the one request that it is good for; False: it has led to one already."""
+    return bool(await conn.fetchval(_USE_DRAFT, draft_id, request_id))
 
 
 def _intake(row: asyncpg.Record) -> Intake:

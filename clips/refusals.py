@@ -5,7 +5,7 @@ import json
 import asyncpg
 
 from clips.errors import MemberError
-from clips.paid import dollars_of
+from clips.paid import Approval, dollars_of
 from clips.requests import Ask
 
 _FREE = "use `lane: relaxed`, which is free"
@@ -51,6 +51,14 @@ def not_approved(model: str, provider: str, guild_id: int) -> str:
         f"model, or ask the host of this bot, who can allow it with `zoetrope paid approve {guild_id} {provider} "
         "--monthly 20` (dollars)."
     )
+
+
+def check_cap(ask: Ask, approval: Approval) -> None:
+    """Refuse what the month's dollars do not hold before anything is asked back; the reservation has the last word."""
+    each = ask.plan.microdollars
+    if each * ask.takes > approval.left:
+        known = {"cap": approval.monthly_cap, "left": approval.left, "each": each, "wanted": each * ask.takes}
+        raise MemberError(_over_the_cap(ask, known))
 
 
 def _over_the_cap(ask: Ask, known: dict[str, int]) -> str:

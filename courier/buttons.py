@@ -43,6 +43,9 @@ class Purpose(StrEnum):
     ON_MY_PHOTO = "on-my-photo"
     CHANGE = "change"
     ACCEPT = "accept"
+    FURTHER = "further"
+    CONFIRM_ONE = "confirm-one"
+    CONFIRM = "confirm"
 
 
 PATTERN = re.compile(rf"z1:(?P<action>{'|'.join(Action)}):(?P<request>{_NUMBER}):(?P<take>[0-4])")

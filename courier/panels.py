@@ -7,13 +7,13 @@ from clips.domain import Lane
 from clips.requests import Take, WholeRequest
 from courier.buttons import Action, ButtonId
 from courier.message import MOST_CHARACTERS, Button, Message, Style
-from courier.wording import count_of_takes, credits_of, cut, model_of, prompt_of
+from courier.wording import count_of_takes, cut, model_of, price_of, prompt_of
 
 
-def vary(whole: WholeRequest, take: Take, *, takes: int, credits_held: int) -> Message:
-    """The choice between a subtle and a strong variation of a take; either makes `takes` and holds `credits_held`."""
+def vary(whole: WholeRequest, take: Take, *, takes: int) -> Message:
+    """The choice between a subtle and a strong variation of a take; either makes `takes`."""
     request = whole.request
-    price = "free" if request.lane is Lane.RELAXED else f"at most {credits_of(credits_held)}"
+    price = "free" if request.lane is Lane.RELAXED else f"at most {price_of(request, takes)}"
     return Message(
         f"**Vary take {take.index}** · {prompt_of(request)}\n"
         "**Subtle** keeps the motion and changes its details; **Strong** keeps the idea and moves anew.\n"
@@ -55,6 +55,7 @@ def recipe(whole: WholeRequest, take: Take, model: Model | None, details: Mappin
         "seed": take.seed,
         "size": f"{request.plan.width}x{request.plan.height}",
         "frames": f"{request.plan.frames} at {request.plan.fps} a second",
+        "price": price_of(request, 1),
         **details,
     }
     # Grave accents would end the block early.

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from clips.catalog import EngineKind, Model
 from clips.domain import Lane
+from clips.paid import dollars_of
 from clips.requests import Request
 
 # Marks that turn the reading direction: one of them would rearrange our own words behind it.
@@ -96,4 +97,10 @@ def quote_of(request: Request) -> str:
     """What all its takes can cost at most."""
     if request.lane is Lane.RELAXED:
         return "relaxed lane, free"
-    return f"at most {credits_of(request.plan.credits * request.takes)}"
+    return f"at most {price_of(request, request.takes)}"
+
+
+def price_of(request: Request, takes: int) -> str:
+    """What so many takes of a request's kind cost in credits, and in dollars where somebody bills it."""
+    dollars = f" and {dollars_of(request.plan.microdollars * takes)}" if request.provider else ""
+    return f"{credits_of(request.plan.credits * takes)}{dollars}"

@@ -1,4 +1,4 @@
-"""`/animate`: a photo, and what should become of it. A photo alone is enough."""
+"""`/animate`: a photo, and what should become of it. A photo alone is enough; a form asks for what else it takes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,15 +7,17 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from bot.application import Interaction
-from clips import queue
+from bot import modals, plans
+from bot.application import Interaction, member_of
+from clips import paid, queue
 from clips.catalog import Catalog, EngineKind, Model
 from clips.domain import Camera, Lane, Size, Strength
 from clips.intakes import Wish
+from clips.paid import dollars_of
 
 _Text = Range[str, 1, 1000]
 _DESCRIBED = {
-    "photo": "The photo to bring to life",
+    "photo": "The photo to bring to life; needed by all models but few",
     "motion": "What moves, and how: wind in her hair, waves roll in",
     "model": "What renders it; left out, the best at work",
     "platform": "Where it renders; narrows the choice of a model",
@@ -27,6 +29,7 @@ _DESCRIBED = {
     "consistency": "How closely it keeps to the photo, 0 to 1",
     "end_photo": "A photo to end on",
     "avoid": "What should not appear",
+    "sound": "With sound, where the model makes some (off)",
     "seed": "The same seed and options make the same clip again",
     "lane": "fast spends credits; relaxed is free and waits for a quiet moment",
     "spoiler": "Hide the clip behind a click",
@@ -48,7 +51,7 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
     @app_commands.autocomplete(model=_models)
     async def command(
         interaction: Interaction,
-        photo: discord.Attachment,
+        photo: discord.Attachment | None = None,
         motion: _Text = "",
         model: str | None = None,
         platform: str | None = None,
@@ -63,9 +66,10 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
         seed: Range[int, 0, 4294967295] | None = None,
         lane: str = Lane.FAST,
         spoiler: bool = False,  # noqa: FBT001, FBT002 - an option of a command
+        sound: bool = False,  # noqa: FBT001, FBT002 - as above
     ) -> None:
         wish = Wish(
-            photo_url=photo.url,
+            photo_url=photo.url if photo else None,
             end_photo_url=end_photo.url if end_photo else None,
             model=model,
             platform=EngineKind(platform) if platform else None,
@@ -79,9 +83,14 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
             takes=takes,
             seed=seed,
             lane=Lane(lane),
-            spoiler=spoiler or photo.is_spoiler(),
+            spoiler=spoiler or (photo is not None and photo.is_spoiler()),
+            sound=sound,
         )
-        await interaction.client.parts.intake.take(interaction, wish)
+        # What else the model takes is asked for in a form, which can only be the first answer.
+        if wish.model is None:
+            await interaction.client.parts.intake.take(interaction, wish)
+        else:
+            await modals.ask_further(interaction, wish)
 
     return command
 
@@ -94,12 +103,15 @@ async def _models(interaction: Interaction, typed: str) -> list[Choice[str]]:
     """The models at work that match what was typed, each with its price and its wait."""
     parts = interaction.client.parts
     alive, waits = await queue.alive_models(parts.pool), await queue.waits(parts.pool)
+    approved = await paid.providers(parts.pool, member_of(interaction).guild_id)
+    lane = Lane(interaction.namespace.lane or Lane.FAST)
     wanted = typed.strip().lower()
     platform: str | None = interaction.namespace.platform
     return [
         Choice(name=_offer(model, waits.get(model.name))[:100], value=model.name)
         for model in parts.catalog
         if model.name in alive
+        and plans.may_use(model, lane, approved)
         and platform in {None, model.engine}
         and (wanted in model.name or wanted in model.title.lower())
     ][:25]
@@ -107,6 +119,8 @@ async def _models(interaction: Interaction, typed: str) -> list[Choice[str]]:
 
 def _offer(model: Model, wait: float | None) -> str:
     price = f"{model.price[model.default_size]:g} credits a second"
+    if model.hosted is not None:
+        price = f"{dollars_of(model.hosted.microdollars(1, model.default_size))} and {price}"
     if wait is None:
         begin = "its generator is away"
     else:

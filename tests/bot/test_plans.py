@@ -30,22 +30,36 @@ RULES = Rules(
 )
 
 
-@given(st.sets(st.sampled_from(NAMES)), st.sampled_from([None, *NAMES]), st.sampled_from([None, *EngineKind]))
+@given(
+    st.sets(st.sampled_from(NAMES)),
+    st.sampled_from([None, *NAMES]),
+    st.sampled_from([None, *EngineKind]),
+    st.sampled_from(Lane),
+    st.sampled_from([frozenset[str](), frozenset({"replicate"})]),
+)
 def test_whatever_is_chosen_is_at_work_and_a_sketch_only_where_there_is_nothing_else(
-    alive: set[str], default: str | None, platform: EngineKind | None
+    alive: set[str], default: str | None, platform: EngineKind | None, lane: Lane, approved: frozenset[str]
 ):
-    wish = Wish(platform=platform)
-    offered = [model for model in CATALOG if model.name in alive and platform in {None, model.engine}]
+    wish = Wish(platform=platform, lane=lane)
+    payable = approved if lane is Lane.FAST else frozenset[str]()
+    offered = [
+        model
+        for model in CATALOG
+        if model.name in alive and platform in {None, model.engine} and (not model.paid or model.provider in payable)
+    ]
     if not offered:
         with pytest.raises(MemberError):
-            choose_model(wish, CATALOG, alive, default)
+            choose_model(wish, CATALOG, alive, default, approved)
         return
-    chosen = choose_model(wish, CATALOG, alive, default)
+    chosen = choose_model(wish, CATALOG, alive, default, approved)
     assert chosen in offered
+    plain = [model for model in offered if model.needs == {Accepts.PHOTO}]
     if default in {model.name for model in offered}:
         assert chosen.name == default
     elif chosen.engine is EngineKind.SKETCH:
-        assert all(model.engine is EngineKind.SKETCH for model in offered)
+        assert all(model.engine is EngineKind.SKETCH for model in plain)
+    elif chosen.paid:
+        assert all(model.paid or model.engine is EngineKind.SKETCH for model in offered)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -82,6 +96,6 @@ def test_a_click_never_passes_its_limit_and_keeps_what_was_counted(
 
 def test_another_model_makes_its_own_size():
     wish = Wish(model="sketch", size=Size.P1080)
-    assert filled_in(wish, Form({"model": "sketch"}, None)).size is Size.P1080
-    changed = replace(filled_in(wish, Form({"model": "ltx-video"}, None)), photo_url=PHOTO_ALONE.photo_url)
+    assert filled_in(wish, Form({"model": "sketch"}, {})).size is Size.P1080
+    changed = replace(filled_in(wish, Form({"model": "ltx-video"}, {})), photo_url=PHOTO_ALONE.photo_url)
     assert specify(changed, CATALOG.find("ltx-video")).size is Size.NATIVE

@@ -239,7 +239,7 @@ def test_no_late_mention_before_the_end_or_before_the_first() -> None:
 
 def test_panels_tell_what_each_choice_costs() -> None:
     request = whole(take(1, S.DONE), take(2, S.DONE))
-    choice = panels.vary(request, request.takes[1], takes=2, credits_held=182)
+    choice = panels.vary(request, request.takes[1], takes=2)
     assert "Either makes 2 takes: at most 182 credits, from your credits." in choice.content
     assert [(button.id.action, button.id.take) for button in choice.rows[0]] == [
         (Action.SUBTLE, 2),
