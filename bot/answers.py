@@ -78,12 +78,16 @@ def _otherwise(facts: Accepted) -> list[str]:
         which = "Your picture is" if references == 1 else f"Your {references} pictures are"
         sentences.append(f"{which} for reference: who and what is on it appears, and it is no frame of the clip.")
     if facts.left_out:
-        sentences.append(f"{model.title} does not take {wishes_named(facts.left_out)}: left out.")
+        sentences.append(_left_out(model, facts.left_out))
     if ask.kind in {RequestKind.REROLL, RequestKind.RETRY} and Accepts.SEED not in model.accepts:
         sentences.append(
             f"{model.title} knows no seeds: what comes is new by chance, and cannot be made again exactly."
         )
     return sentences
+
+
+def _left_out(model: Model, wishes: Sequence[Accepts]) -> str:
+    return f"{model.title} does not take {wishes_named(wishes)}: left out."
 
 
 def wishes_named(wishes: Sequence[Accepts]) -> str:
@@ -127,14 +131,15 @@ def too_long(wanted: int, possible: int, wait: float, rules: Rules, *, free: boo
     return f"{late} Nothing was charged. {count_of_takes(possible)} would make it."
 
 
-def price_asked(ask: Ask, model: Model, rules: Rules) -> str:
+def price_asked(ask: Ask, model: Model, rules: Rules, left_out: Sequence[Accepts]) -> str:
     """A click that costs real money, and more of it than the server lets a click cost unasked."""
     each, price = dollars_of(ask.plan.microdollars), dollars_of(ask.takes * ask.plan.microdollars)
     takes = "1 take" if ask.takes == 1 else f"{count_of_takes(ask.takes)} at {each}"
-    return (
+    question = (
         f"**This costs {price} of real money:** {takes} with {model.title}, {ask.plan.seconds:.1f} s each. The host of "
         f"this bot pays it, and this server asks first above {dollars_of(rules.confirm_above)}. Nothing is charged yet."
     )
+    return f"{question} {_left_out(model, left_out)}" if left_out else question
 
 
 def needed(missing: Sequence[Accepts], model: Model) -> str:

@@ -173,7 +173,7 @@ class Intake:
         wish, left_out = needs.fitted(opened.wish, model)
         if wish.model is None and Accepts.PHOTO in needs.missing(wish, model):
             raise MemberError("There is no photo to animate. Attach one and ask again.")
-        offers.check_needs(needs.missing(wish, model), model, replace(wish, model=model.name))
+        offers.check_needs(needs.missing(wish, model), model, replace(opened.wish, model=model.name))
         spec = plans.specify(wish, model)
 
         materials = await self._gatherer.gather(opened, wish)
@@ -202,7 +202,7 @@ class Intake:
         kept = replace(materials.kept(wish), model=model.name)
         if ask.provider is not None:
             check_cap(ask, approved[ask.provider])
-            offers.check_price(ask, model, rules, kept)
+            offers.check_price(ask, model, rules, kept, left_out)
         place, left = await self._enqueue(ask, rules, kept)
         self._stores.checkpoints.reached(Checkpoint.HELD)
         return answers.accepted(

@@ -94,8 +94,7 @@ async def ask_further(interaction: Interaction, wish: Wish) -> None:
     model = parts.catalog.get(wish.model.strip().lower()) if wish.model else None
     fields: list[ui.Label[ui.Modal]] = []
     if model is not None:
-        wish, _ = needs.fitted(wish, model)
-        fields = further.fields(model, wish)
+        fields = further.fields(model, needs.fitted(wish, model)[0])
     # A form for what is refused anyway would be filled in for nothing.
     if model is None or not fields or not await _usable(model, wish, member.guild_id, parts):
         await parts.intake.take(interaction, wish)

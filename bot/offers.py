@@ -49,7 +49,7 @@ def check_wait(ask: Ask, place: Place, rules: Rules, wish: Wish) -> None:
     raise OfferError(sentence, replace(wish, takes=possible), choices)
 
 
-def check_price(ask: Ask, model: Model, rules: Rules, wish: Wish) -> None:
+def check_price(ask: Ask, model: Model, rules: Rules, wish: Wish, left_out: Sequence[Accepts]) -> None:
     """Ask for a yes where a click costs more dollars than the server lets it without."""
     each = ask.plan.microdollars
     price = each * ask.takes
@@ -59,7 +59,8 @@ def check_price(ask: Ask, model: Model, rules: Rules, wish: Wish) -> None:
     if ask.takes > 1:
         one = Choice(f"Only 1 take for {dollars_of(each)}", Purpose.CONFIRM_ONE, discord.ButtonStyle.secondary)
         choices.append(one)
-    raise OfferError(answers.price_asked(ask, model, rules), replace(wish, takes=ask.takes, confirmed=price), choices)
+    question = answers.price_asked(ask, model, rules, left_out)
+    raise OfferError(question, replace(wish, takes=ask.takes, confirmed=price), choices)
 
 
 def check_needs(missing: Sequence[Accepts], model: Model, wish: Wish) -> None:

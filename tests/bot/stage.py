@@ -56,6 +56,7 @@ _TYPES = {
     "takes": INTEGER,
     "seed": INTEGER,
     "spoiler": BOOLEAN,
+    "sound": BOOLEAN,
 }
 
 

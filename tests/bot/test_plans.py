@@ -53,7 +53,7 @@ def test_whatever_is_chosen_is_at_work_and_a_sketch_only_where_there_is_nothing_
         return
     chosen = choose_model(wish, CATALOG, alive, default, approved)
     assert chosen in offered
-    plain = [model for model in offered if model.needs == {Accepts.PHOTO}]
+    plain = [model for model in offered if model.needs == frozenset({Accepts.PHOTO})]
     if default in {model.name for model in offered}:
         assert chosen.name == default
     elif chosen.engine is EngineKind.SKETCH:
