@@ -75,8 +75,11 @@ def _otherwise(facts: Accepted) -> list[str]:
     elif wished is not None and abs(wished - comes) > 0.25:
         sentences.append(f"You asked for {wished:g} s; {comes:.1f} s is the nearest that {model.title} can.")
     if references := sum(one.role is InputRole.REFERENCE for one in ask.inputs):
-        which = "Your picture is" if references == 1 else f"Your {references} pictures are"
-        sentences.append(f"{which} for reference: who and what is on it appears, and it is no frame of the clip.")
+        if references == 1:
+            sentences.append("Your picture is a reference: who and what is on it appears, but it is no frame itself.")
+        else:
+            which = f"Your {references} pictures are references"
+            sentences.append(f"{which}: who and what is on them appears, but none of them is a frame.")
     if facts.left_out:
         sentences.append(_left_out(model, facts.left_out))
     if ask.kind in {RequestKind.REROLL, RequestKind.RETRY} and Accepts.SEED not in model.accepts:

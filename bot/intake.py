@@ -30,7 +30,7 @@ from clips.motion_video import VideoReader
 from clips.paid import Approval
 from clips.photo_process import PhotoReader
 from clips.postgres import Connection, Pool, retrying
-from clips.refusals import check_cap
+from clips.refusals import check_cap, check_paid
 from clips.requests import Ask
 from courier.message import MOST_CHARACTERS
 from courier.wording import cut
@@ -223,7 +223,7 @@ class Intake:
         alive = await queue.alive_models(self._pool)
         approved = {one.provider: one for one in await paid.approvals(self._pool, opened.guild_id)}
         model = plans.choose_model(opened.wish, self._stores.catalog, alive, rules.default_model, approved.keys())
-        plans.check_paid(model, opened.wish, opened.guild_id, approved.keys())
+        check_paid(model, opened.wish.lane, opened.guild_id, approved.keys())
         return model, approved
 
     async def _enqueue(self, ask: Ask, rules: guilds.Rules, wish: Wish) -> tuple[queue.Place | None, int]:

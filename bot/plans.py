@@ -5,12 +5,11 @@ from dataclasses import replace
 
 from bot.needs import given
 from clips.catalog import Accepts, Catalog, EngineKind, Model
-from clips.domain import ClipSpec, GuildId, Lane, Plan
+from clips.domain import ClipSpec, Lane, Plan
 from clips.errors import MemberError
 from clips.guilds import Rules
 from clips.inputs import StoredVideo
 from clips.intakes import Wish
-from clips.refusals import not_approved
 
 SECONDS = 5.0
 TAKES = 3
@@ -51,19 +50,6 @@ def choose_model(
         plain or offered,
         key=lambda model: (model.engine is EngineKind.SKETCH, model.paid, "quality" not in model.goals),
     )
-
-
-def check_paid(model: Model, wish: Wish, guild_id: GuildId, approved: AbstractSet[str]) -> None:
-    """Raise `MemberError` where nobody may spend money for this."""
-    if model.provider is None:
-        return
-    if wish.lane is Lane.RELAXED:
-        raise MemberError(
-            f"{model.title} costs real money, and the relaxed lane is free. Leave `lane` out, or pick a model that the "
-            "host of this bot renders."
-        )
-    if model.provider not in approved:
-        raise MemberError(not_approved(model.title, model.provider, guild_id))
 
 
 def specify(wish: Wish, model: Model) -> ClipSpec:

@@ -1,9 +1,15 @@
-"""What Postgres refuses at enqueue, in words. Pure: a code and its numbers in, a sentence out."""
+"""What is refused for want of credits, dollars or room, in words. Pure.
+
+Postgres has the last word at enqueue; what can be known before a photo is fetched is refused before.
+"""
 
 import json
+from collections.abc import Set as AbstractSet
 
 import asyncpg
 
+from clips.catalog import Model
+from clips.domain import GuildId, Lane
 from clips.errors import MemberError
 from clips.paid import Approval, dollars_of
 from clips.requests import Ask
@@ -38,13 +44,26 @@ def refusal(error: asyncpg.PostgresError, ask: Ask) -> Exception:
                 "cancel some with `/my queue`."
             )
         case "ZT004":
-            sentence = not_approved(ask.spec.model, ask.provider or "", ask.guild_id)
+            sentence = _not_approved(ask.spec.model, ask.provider or "", ask.guild_id)
         case _:
             sentence = _over_the_cap(ask, known)
     return MemberError(sentence)
 
 
-def not_approved(model: str, provider: str, guild_id: int) -> str:
+def check_paid(model: Model, lane: Lane, guild_id: GuildId, approved: AbstractSet[str]) -> None:
+    """Refuse a model that costs dollars where nobody spends any. `approved`: the server's providers."""
+    if model.provider is None:
+        return
+    if lane is Lane.RELAXED:
+        raise MemberError(
+            f"{model.title} costs real money, and the relaxed lane is free. Leave `lane` out, or pick a model that the "
+            "host of this bot renders."
+        )
+    if model.provider not in approved:
+        raise MemberError(_not_approved(model.title, model.provider, guild_id))
+
+
+def _not_approved(model: str, provider: str, guild_id: GuildId) -> str:
     """The host has not said that this server may spend money with a provider."""
     return (
         f"{model} costs real money, which {provider} bills, and this server may not spend any with it. Pick another "

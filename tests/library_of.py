@@ -1,5 +1,6 @@
 """What the tests of the core need in the database before they can begin: a server, a photo, an ask."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from clips.requests import Ask
 PHOTO = Sha256("a" * 64)
 MASTER = Sha256("b" * 64)
 CHANNEL = ChannelId(77)
+PRICE = 300_000
 CLIP = Encoded(path=Path("nowhere.mp4"), width=738, height=554, frames=120, fps=24, seconds=5, bytes=1, has_sound=False)
+_PLAN = Catalog.load().find("sketch").plan(ClipSpec("sketch"), (640, 480))
 
 
 async def settle_in(pool: Pool, *guild_ids: int) -> None:
@@ -26,7 +29,7 @@ async def settle_in(pool: Pool, *guild_ids: int) -> None:
 
 
 def ask_for(guild_id: int, user_id: int, **changes: Any) -> Ask:
-    """A plain ask: three sketches of 5 s, 2 credits each."""
+    """A plain ask: three sketches of 5 s, 2 credits each; with a provider, each costs `PRICE` besides."""
     spec = ClipSpec(changes.pop("model", "sketch"), motion="zoom in")
     fields: dict[str, Any] = {
         "guild_id": GuildId(guild_id),
@@ -35,7 +38,7 @@ def ask_for(guild_id: int, user_id: int, **changes: Any) -> Ask:
         "kind": RequestKind.ANIMATE,
         "lane": Lane.FAST,
         "spec": spec,
-        "plan": Catalog.load().find("sketch").plan(spec, (640, 480)),
+        "plan": replace(_PLAN, microdollars=PRICE if changes.get("provider") else 0),
         "photo": PHOTO,
         "seed": 7,
         "takes": 3,

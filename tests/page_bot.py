@@ -65,7 +65,7 @@ class Remix(ui.Modal, title="Remix: change what moves"):
             required=False, options=[discord.CheckboxGroupOption(label=word) for word in ("sky", "people")]
         ),
     )
-    end = ui.Label(text="End photo", component=ui.FileUpload(required=False))
+    end = ui.Label(text="End photo", component=ui.FileUpload(required=False, max_values=3))
 
     async def on_submit(self, interaction: discord.Interaction) -> None:
         motion, strength, end = self.motion.component, self.strength.component, self.end.component

@@ -162,9 +162,11 @@ async def test_buttons_selects_forms_and_what_only_one_sees(browser: Browser, bo
         await form.get_by_label("sky").check()
         await form.get_by_label("Motion").fill("<b>Waves</b>")
         await hand_over(page, "paste", "dialog", media / "still.jpg")
+        await hand_over(page, "drop", "dialog", media / "take-1.mp4")
+        await expect(form.locator(".tile")).to_have_text([re.compile("still"), re.compile("take-1")])
         await button(form, "Submit").click()
         await expect(form).to_have_count(0)
-        await expect(last(page)).to_contain_text("Remix of <b>Waves</b>, high, ['still.jpg']")
+        await expect(last(page)).to_contain_text("Remix of <b>Waves</b>, high, ['still.jpg', 'take-1.mp4']")
 
         await page.locator(".composer-input").press_sequentially("/my clips ")
         await page.keyboard.press("Enter")

@@ -22,13 +22,12 @@ from clips.postgres import Pool
 from clips.queue import Claim, Ended
 from clips.requests import Ask
 from clips.settings import Settings
-from tests.library_of import CLIP, MASTER, ask_for, enqueued, settle_in
+from tests.library_of import CLIP, MASTER, PRICE, ask_for, enqueued, settle_in
 from zoetrope.paid import approve, show, withdraw
 
 GUILD, OTHER_GUILD = GuildId(1), GuildId(2)
 ADA = 11
 PROVIDER = "replicate"
-PRICE = 300_000
 LEASE = timedelta(seconds=30)
 SECOND = timedelta(seconds=1)
 
@@ -48,8 +47,7 @@ GENERATOR: UUID = uuid4()
 
 def paid_ask(user_id: int = ADA, guild_id: int = GUILD, **changes: Any) -> Ask:
     """Takes of a paid model, $0.30 each."""
-    ask = ask_for(guild_id, user_id, model="kling", provider=PROVIDER, **changes)
-    return replace(ask, plan=replace(ask.plan, microdollars=PRICE))
+    return ask_for(guild_id, user_id, model="kling", provider=PROVIDER, **changes)
 
 
 async def month(pool: Pool, guild_id: GuildId = GUILD) -> Approval:

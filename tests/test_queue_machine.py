@@ -23,19 +23,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from clips import ledger, queue
+from clips import ledger, paid, queue
 from clips.domain import GuildId, Lane, Progress, RequestId, TakeId, UserId
 from clips.errors import MemberError, RetryableError
 from clips.invariants import violations
 from clips.postgres import Pool, Session, connect_pool
 from clips.queue import Beat, Claim, Ended
-from tests.library_of import CLIP, MASTER, ask_for, enqueued, settle_in
+from tests.library_of import CLIP, MASTER, PRICE, ask_for, enqueued, settle_in
 
 LEASE = timedelta(seconds=30)
 NO_LEASE = timedelta()
 GUILDS = (1, 2)
 MEMBERS = (11, 12, 13)
 MODELS = ("sketch", "wan")
+PAID = "wan"
+"""The model that a provider bills in the fast lane, of which each server may have seven takes a month."""
 LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, RetryableError)
 _T = TypeVar("_T")
 
@@ -71,6 +73,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(self.pool.execute(_EMPTY))
         self.do(settle_in(self.pool, *GUILDS))
         self.do(self.pool.execute("UPDATE guilds SET daily_allowance = 40, daily_budget = 90, max_waiting = 9"))
+        for guild in GUILDS:
+            self.do(paid.approve(self.pool, GuildId(guild), "replicate", 7 * PRICE))
         self.generators = {uuid4(): set() for _ in range(3)}
 
     @rule(
@@ -79,7 +83,8 @@ class QueueMachine(RuleBasedStateMachine):
     )  # fmt: skip
     def enqueue(self, guild: int, member: int, lane: Lane, model: str, takes: int, *, again: bool) -> None:
         number = len(self.requests) - 1 if again and self.requests else len(self.requests)
-        ask = ask_for(guild, member, lane=lane, model=model, takes=takes, interaction_id=number)
+        provider = "replicate" if model == PAID and lane is Lane.FAST else None
+        ask = ask_for(guild, member, lane=lane, model=model, takes=takes, interaction_id=number, provider=provider)
         with suppress(MemberError):
             request = self.do(enqueued(self.pool, ask))
             assert (request in self.requests) == (number < len(self.requests))
@@ -246,7 +251,8 @@ class Hammer:
                 self.seen["lost"] += 1
 
     async def member(self, dice: random.Random) -> None:
-        ask = ask_for(dice.choice(GUILDS), dice.choice(MEMBERS), takes=dice.randint(1, 4))
+        provider = dice.choice([None, "replicate"])
+        ask = ask_for(dice.choice(GUILDS), dice.choice(MEMBERS), takes=dice.randint(1, 4), provider=provider)
         with suppress(MemberError):
             request = await enqueued(self.pool, ask)
             if dice.random() < 0.3:
@@ -284,6 +290,8 @@ class Hammer:
 async def test_hammered_by_many_with_connections_killed_the_promises_hold(pool: Pool):
     await settle_in(pool, *GUILDS)
     await pool.execute("UPDATE guilds SET max_waiting = 1000, daily_allowance = 100000, daily_budget = 1000000")
+    for guild in GUILDS:
+        await paid.approve(pool, GuildId(guild), "replicate", 1000 * PRICE)
     hammer = Hammer(pool, seconds=3)
     actors = [hammer.member] * 5 + [hammer.generator] * 5 + [hammer.reaper, hammer.killer]
     await asyncio.gather(*(hammer.repeat(actor, seed) for seed, actor in enumerate(actors)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from clips import library, queue, requests
+from clips import library, paid, queue, requests
 from clips.blobs import BlobStore
 from clips.catalog import Catalog, EngineKind
 from clips.domain import (
@@ -31,9 +31,11 @@ from clips.embedded import database
 from clips.errors import MemberError, SetupError
 from clips.guilds import COMMAND_LINE, know
 from clips.migrate import migrate
+from clips.paid import dollars_of
 from clips.photo import PHOTO_TYPE
 from clips.photo_process import PhotoReader
 from clips.postgres import Pool, Session, connect, connect_pool, retrying
+from clips.refusals import check_paid
 from clips.requests import Ask, Take, WholeRequest
 from clips.settings import Settings
 from zoetrope.progress import take_bars
@@ -104,6 +106,7 @@ async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Orde
     model = Catalog.load(settings.catalog).find(order.model)
     spec = ClipSpec(model.name, order.motion, order.avoid, order.seconds, order.size, order.camera, order.strength)
     model.check(spec)
+    check_paid(model, order.lane, COMMAND_LINE, await paid.providers(pool, COMMAND_LINE))
     try:
         upload = order.photo.read_bytes()
     except OSError as error:
@@ -164,7 +167,9 @@ def _told(plan: Plan, order: Order) -> str:
     model = Catalog.load().get(order.model)
     label = " (sketch, not a generated video)" if model and model.engine is EngineKind.SKETCH else ""
     takes = "1 take" if order.takes == 1 else f"{order.takes} takes"
-    return f"{takes} of {plan.seconds:.1f} s, {plan.width}×{plan.height} at {plan.fps} fps, with {order.model}{label}"
+    dollars = f", for {dollars_of(plan.microdollars * order.takes)}" if plan.microdollars else ""
+    clip = f"{takes} of {plan.seconds:.1f} s, {plan.width}×{plan.height} at {plan.fps} fps"
+    return f"{clip}, with {order.model}{label}{dollars}"
 
 
 def _check_writable(out: Path) -> None:

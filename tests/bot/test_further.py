@@ -99,7 +99,7 @@ async def test_pictures_are_references_and_no_first_frame(hosted: Stage, juno: P
     assert form["references"]["component"]["max_values"] == 6 and not form["references"]["component"]["required"]
     more = [await juno.upload(saved(scene(100 + each, 100), "PNG"), f"{each}.png") for each in range(2)]
     answer = await filled(hosted, juno, interaction, {"references": more})
-    assert "Your 3 pictures are for reference: who and what is on it appears" in answer
+    assert "Your 3 pictures are references: who and what is on them appears" in answer
     request = (await hosted.last()).request
     assert request.photo is None
     assert list(await recipe(hosted)) == ["reference_1", "reference_2", "reference_3"]

@@ -46,6 +46,9 @@ export class CommandForm {
     this.node.addEventListener('keydown', (event) => this.#key(event));
     this.#row.append(this.more);
     for (const option of leaf.options) if (option.required) this.#show(option);
+    // Whoever chose a command that can begin with a file most likely has one at hand.
+    const [first] = leaf.options;
+    if (this.#fields.length === 0 && first?.type === OPTION.attachment) this.#show(first);
     this.#count();
     this.#explain(null);
   }

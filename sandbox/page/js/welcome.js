@@ -3,7 +3,7 @@
  */
 
 import { h, icon } from './dom.js';
-import { leaves } from './commands.js';
+import { leaves, OPTION } from './commands.js';
 
 /** @import {App} from './types.js' */
 
@@ -11,7 +11,7 @@ import { leaves } from './commands.js';
 export function emptyChannel(app, empty) {
   const { state } = app;
   const channel = state.channel;
-  const first = leaves(state.guild?.commands ?? []).find((leaf) => leaf.options.some((option) => option.required && option.type === 11));
+  const first = leaves(state.guild?.commands ?? []).find((leaf) => leaf.options[0]?.type === OPTION.attachment);
   return h(
     'div',
     { class: empty ? 'welcome empty' : 'welcome' },
