@@ -43,7 +43,7 @@ _LIST = """
 """
 _PROVIDERS = "SELECT provider FROM approvals WHERE guild_id = $1"
 _UNDER_WAY = "SELECT count(*) FROM charges WHERE guild_id = $1 AND provider = $2 AND settled_at IS NULL"
-_NOTE = "UPDATE charges SET cost = coalesce(cost, 0) + $2 WHERE take_id = $1 AND settled_at IS NULL"
+_NOTE = "SELECT note_cost($1, $2)"
 
 
 def dollars_of(amount: int) -> str:
@@ -81,8 +81,8 @@ async def under_way(conn: Connection | Pool, guild_id: GuildId, provider: str) -
 
 
 async def note_cost(conn: Connection | Pool, take_id: TakeId, cost: int) -> None:
-    """Note what an attempt at a take is known to have cost, before the take ends: it is settled at the sum of these.
+    """Note what an attempt at a take is known to have cost: its charge is settled at the sum of these, or put right.
 
-    Not repeatable: call it in the transaction that learns the cost. After the end it changes nothing.
+    Not repeatable: call it in the transaction that learns the cost.
     """
     await conn.execute(_NOTE, take_id, cost)

@@ -141,8 +141,20 @@ async def test_each_end_is_settled_at_what_the_provider_charged(books: Pool):
     await paid.note_cost(books, claim.take_id, 50_000)
     await queue.stop(books, claim, SECOND)
     assert await spent() == 50_000
-    await paid.note_cost(books, claim.take_id, 50_000)  # it has ended: too late
     assert await month(books) == Approval(GUILD, PROVIDER, 10 * DOLLAR, 0, PRICE + 330_000 + 50_000)
+
+
+async def test_a_cost_that_is_known_only_after_the_end_puts_the_sum_right(books: Pool):
+    await paid.approve(books, GUILD, PROVIDER, 10 * DOLLAR)
+    await enqueued(books, paid_ask(takes=2))
+    clip, cancelled = await claimed(books), await claimed(books)
+    await queue.record(books, clip, MASTER, CLIP, SECOND, {})
+    await queue.stop(books, cancelled, SECOND)
+    assert (await month(books)).spent == PRICE
+    await paid.note_cost(books, clip.take_id, 250_000)
+    await paid.note_cost(books, cancelled.take_id, 40_000)
+    await paid.note_cost(books, cancelled.take_id, 1_000)
+    assert await month(books) == Approval(GUILD, PROVIDER, 10 * DOLLAR, 0, 250_000 + 41_000)
 
 
 async def test_a_cancel_and_a_second_delivery_reserve_and_settle_once(books: Pool):
