@@ -15,7 +15,8 @@ press them, and whoever presses pays.
 
 **Credits** are seconds of a graphics card. They are set aside when you ask, and you pay for what was rendered: a \
 failure is free, and so is cancelling before it starts. They come back every day at midnight UTC. `lane: relaxed` is \
-free and waits for a quiet moment.
+free and waits for a quiet moment. A few models cost real money, which the host of this bot pays: they are there only \
+where that is allowed, and what costs more asks you first.
 
 `/my queue` what you wait for, with **Cancel** · `/my clips` your last clips · `/my budget` your credits"""
 
