@@ -134,6 +134,9 @@ class Kept:
             self._encoder.write(frames)
         self.ended[take] = time.perf_counter()
 
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        """No model here has any."""
+
     def clip(self, take: int = 0) -> Frames:
         return np.concatenate(self.chunks[take])
 

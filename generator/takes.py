@@ -28,6 +28,7 @@ from clips.inputs import InputRole, named
 from clips.postgres import OUTAGE, Pool
 from clips.queue import Ended
 from clips.requests import Request
+from clips.sound import Sound
 from clips.video import Encoder
 from generator.engines.base import Engine, Job, TakeSeed, Variation
 from generator.engines.loading import Shelf, versions
@@ -138,7 +139,7 @@ async def _render(engine: Engine, job: Job, path: Path, watch: Watch, checkpoint
 
 
 class _Reel:
-    """The `Sink` of one take: its frames go to the encoder, and show that the engine lives."""
+    """The `Sink` of one take: its frames and sound go to the encoder, and show that the engine lives."""
 
     def __init__(self, encoder: Encoder, watch: Watch, checkpoints: Checkpoints) -> None:
         self._encoder = encoder
@@ -146,8 +147,16 @@ class _Reel:
         self._checkpoints = checkpoints
 
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
-        if take != self._watch.claim.index:
-            raise ValueError(f"the engine rendered take {take} and was asked for {self._watch.claim.index}")
+        self._check(take)
         self._encoder.write(frames)
         self._checkpoints.reached(Checkpoint.RENDERING)
         self._watch.stir()
+
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        self._check(take)
+        self._encoder.sound(Sound.of(samples, rate))
+        self._watch.stir()
+
+    def _check(self, take: int) -> None:
+        if take != self._watch.claim.index:
+            raise ValueError(f"the engine rendered take {take} and was asked for {self._watch.claim.index}")

@@ -37,6 +37,9 @@ class Film:
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
         self.takes[take].append(frames)
 
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        raise AssertionError("a sketch is silent")
+
     def report(self, phase: str, done: int, total: int) -> None:
         self.progress.append((phase, done, total))
 

@@ -50,6 +50,10 @@ class Sink(Protocol):
         """Append frames to a take: shape (n, height, width, 3), RGB; `take` is `TakeSeed.index`."""
         ...
 
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        """Give a take its whole sound: shape (channels, n), one or two channels, -1 to 1, `rate` samples a second."""
+        ...
+
 
 class Context(Protocol):
     """What an engine may ask of the worker while it renders. Safe to call from the engine's own thread."""
