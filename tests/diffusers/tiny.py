@@ -4,7 +4,6 @@ The same classes, the same components, the same rules; only the widths and depth
 all families know of one; `families` lists them.
 """
 
-import string
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -13,13 +12,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import T5Config, T5EncoderModel, T5Tokenizer, UMT5Config, UMT5EncoderModel
 
 from clips.catalog import Catalog, Model
 from clips.domain import Plan
 
 LORA = "lora.safetensors"
-LETTERS = string.ascii_letters + string.digits + string.punctuation
 
 
 @dataclass(frozen=True)
@@ -67,41 +64,3 @@ class Tiny:
         entry = Catalog.load().find(self.entry)
         loras = tuple(lora.model_copy(update={"repo": str(folder), "file": LORA}) for lora in entry.loras)
         return entry.model_copy(update={"repo": str(folder), "loras": loras, **self.changes})
-
-
-def t5_tokenizer() -> T5Tokenizer:
-    """A token a letter."""
-    return T5Tokenizer(
-        vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), *((letter, -3.0) for letter in LETTERS)],
-        extra_ids=0,
-    )
-
-
-def umt5_text() -> UMT5EncoderModel:
-    """For `t5_tokenizer`, 32 wide. Dropout would break the seeds."""
-    return UMT5EncoderModel(
-        UMT5Config(
-            vocab_size=len(LETTERS) + 4,
-            d_model=32,
-            d_kv=8,
-            d_ff=37,
-            num_layers=2,
-            num_heads=4,
-            relative_attention_num_buckets=8,
-        )
-    ).eval()
-
-
-def t5_text() -> T5EncoderModel:
-    """For `t5_tokenizer`, 32 wide."""
-    return T5EncoderModel(
-        T5Config(
-            vocab_size=len(LETTERS) + 4,
-            d_model=32,
-            d_kv=8,
-            d_ff=37,
-            num_layers=2,
-            num_heads=4,
-            relative_attention_num_buckets=8,
-        )
-    ).eval()

@@ -1,6 +1,5 @@
 """LTX-Video before and from 0.9.5 on, and LTX-2, tiny. See `tiny`."""
 
-import string
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +18,8 @@ from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2ConditionPipeli
 from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from numpy.typing import NDArray
-from tiny import Shot, Tiny, t5_text, t5_tokenizer
+from tiny import Shot, Tiny
+from tiny_words import LETTERS, t5_text, t5_tokenizer
 from transformers import Gemma3Config, Gemma3ForConditionalGeneration, GemmaTokenizer
 
 from clips.domain import Plan
@@ -38,7 +38,7 @@ def save_ltx_first(folder: Path) -> Path:
     LTXPipeline(
         scheduler=shifting,
         vae=_vae(inject_noise=True),
-        text_encoder=t5_text(),
+        text_encoder=t5_text(32),
         tokenizer=t5_tokenizer(),
         transformer=_transformer(),
     ).save_pretrained(folder)
@@ -51,7 +51,7 @@ def save_ltx(folder: Path) -> Path:
     LTXConditionPipeline(
         scheduler=FlowMatchEulerDiscreteScheduler(),
         vae=_vae(inject_noise=False),
-        text_encoder=t5_text(),
+        text_encoder=t5_text(32),
         tokenizer=t5_tokenizer(),
         transformer=_transformer(),
     ).save_pretrained(folder)
@@ -246,8 +246,7 @@ def _transformer() -> LTXVideoTransformer3DModel:
 
 
 def _gemma_tokenizer() -> GemmaTokenizer:
-    letters = string.ascii_letters + string.digits + string.punctuation
-    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *letters]
+    tokens = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", "▁", *LETTERS]
     return GemmaTokenizer(vocab={token: n for n, token in enumerate(tokens)}, merges=[], model_max_length=1024)
 
 

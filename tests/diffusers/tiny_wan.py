@@ -15,7 +15,8 @@ from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchE
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
-from tiny import LORA, Shot, Tiny, t5_tokenizer, umt5_text
+from tiny import LORA, Shot, Tiny
+from tiny_words import t5_tokenizer, umt5_text
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModel
 
 from clips.domain import Plan
@@ -30,7 +31,7 @@ _SMALL = Plan(width=64, height=48, frames=9, fps=16, credits=1)
 def save_wan_ti2v(folder: Path) -> Path:
     """Wan 2.2 TI2V-5B: as in its repository, the index names `WanPipeline`, which takes no photo."""
     torch.manual_seed(2)
-    tokenizer, text_encoder = t5_tokenizer(), umt5_text()
+    tokenizer, text_encoder = t5_tokenizer(), umt5_text(32)
     vae = AutoencoderKLWan(
         base_dim=3,
         decoder_base_dim=3,
@@ -63,7 +64,7 @@ def save_wan_a14b(folder: Path) -> Path:
     torch.manual_seed(5)
     WanImageToVideoPipeline(
         tokenizer=cast("AutoTokenizer", t5_tokenizer()),
-        text_encoder=umt5_text(),
+        text_encoder=umt5_text(32),
         vae=_vae(),
         transformer=_transformer(36, 16),
         transformer_2=_transformer(36, 16),
@@ -98,7 +99,7 @@ def save_wan_21(folder: Path, *, pairs: bool = False) -> Path:
     )
     WanImageToVideoPipeline(
         tokenizer=cast("AutoTokenizer", t5_tokenizer()),
-        text_encoder=umt5_text(),
+        text_encoder=umt5_text(32),
         vae=_vae(),
         transformer=_transformer(36, 16, image_dim=4, image_tokens=2 * (4 * 4 + 1) if pairs else None),
         image_encoder=CLIPVisionModel(vision).eval(),
