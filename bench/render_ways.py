@@ -137,6 +137,9 @@ class Kept:
     def file(self, take: int, path: Path) -> None:
         raise AssertionError(f"take {take} comes as frames, not as {path}")
 
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        """No model here has any."""
+
     def clip(self, take: int = 0) -> Frames:
         return np.concatenate(self.chunks[take])
 

@@ -87,6 +87,9 @@ class Model(Entry):
     revision: str | None = None
     steps: int | None = Field(default=None, ge=1)
     guidance: float | None = None
+    guidance_2: float | None = None
+    sigmas: tuple[float, ...] = ()
+    renoise: bool = False
     loras: tuple[Lora, ...] = ()
 
     @model_validator(mode="before")
@@ -108,6 +111,8 @@ class Model(Entry):
             raise ValueError("usd and sizes must name the same sizes")
         if not self.needs - {Accepts.PHOTO} <= self.accepts or not set(self.frames_at) <= set(self.sizes):
             raise ValueError("needs must be among what it accepts, and seconds_at among its sizes")
+        if self.sigmas and self.steps != len(self.sigmas):
+            raise ValueError("steps must be the number of sigmas")
         return self
 
     @property

@@ -16,7 +16,8 @@ from typing import IO, Self, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from clips.ffmpeg import H264, MP4, Encoded, VideoError, command, failure, probe, temporary_for
+from clips.ffmpeg import H264, MP4, Encoded, VideoError, command, failure, growing, probe, temporary_for
+from clips.sound import Sound, add_sound
 
 _CRF = 18
 _QUEUED_BYTES = 96 * 1024**2
@@ -50,6 +51,7 @@ class Encoder:
         self._queue: Queue[NDArray[np.uint8] | None] = Queue(
             max(8, min(_QUEUED_FRAMES, _QUEUED_BYTES // (width * height * 3)))
         )
+        self._sound: Sound | None = None
         self._ended = False
         self._broken = Event()
         self._said = b""
@@ -85,8 +87,12 @@ class Encoder:
             self._queue.put(frame)
             self.written += 1
 
+    def sound(self, sound: Sound) -> None:
+        """Give the clip this sound; it is put beside the picture by `finish`."""
+        self._sound = sound
+
     def finish(self) -> Encoded:
-        """Wait for the last frame, check the file (exit code, frame count), name it. Raises as `write` does."""
+        """Wait for the last frame, check the file (exit code, frame count, sound), name it. Raises as `write` does."""
         if self._ended:
             raise VideoError(f"the encode of {self.path.name} has ended")
         try:
@@ -95,9 +101,13 @@ class Encoder:
                 raise self._failure()
             if self.written == 0:
                 raise VideoError(f"{self.path.name} got no frame")
-            made = probe(self._temporary)
-            if made.frames != self.written:
-                raise VideoError(f"{self.path.name} has {made.frames} frames, not the {self.written} that were written")
+            made = self._checked(self._temporary)
+            if self._sound is not None:
+                with growing(self._temporary) as louder:
+                    add_sound(made, self._sound, louder)
+                    made = self._checked(louder)
+                if not made.has_sound:
+                    raise VideoError(f"{self.path.name} lost its sound")
             self._temporary.replace(self.path)
         finally:
             self._temporary.unlink(missing_ok=True)
@@ -117,6 +127,12 @@ class Encoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
+
+    def _checked(self, file: Path) -> Encoded:
+        made = probe(file)
+        if made.frames != self.written:
+            raise VideoError(f"{self.path.name} has {made.frames} frames, not the {self.written} that were written")
+        return made
 
     def _end(self) -> int:
         self._ended = True

@@ -28,6 +28,7 @@ from clips.inputs import InputRole, named
 from clips.postgres import Pool
 from clips.queue import Ended
 from clips.requests import Request
+from clips.sound import Sound
 from clips.video import Encoder
 from generator.engines.base import Context, Engine, Job, TakeSeed, Variation
 from generator.engines.loading import versions
@@ -132,7 +133,7 @@ async def _render(engine: Engine, job: Job, path: Path, watch: Watch, checkpoint
 
 
 class _Reel:
-    """The `Sink` of one take: its frames go to the encoder, and show that the engine lives; or it comes as a file."""
+    """The `Sink` of one take: frames and sound go to the encoder, and show that the engine lives; or a file comes."""
 
     def __init__(self, path: Path, plan: Plan, watch: Watch, checkpoints: Checkpoints) -> None:
         self._path = path
@@ -142,11 +143,12 @@ class _Reel:
         self._encoder: Encoder | None = None
 
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
-        self._check(take)
-        if self._encoder is None:
-            self._encoder = Encoder(self._path, self._plan.width, self._plan.height, self._plan.fps)
-        self._encoder.write(frames)
+        self._encoding(take).write(frames)
         self._checkpoints.reached(Checkpoint.RENDERING)
+        self._watch.stir()
+
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        self._encoding(take).sound(Sound.of(samples, rate))
         self._watch.stir()
 
     def file(self, take: int, path: Path) -> None:
@@ -164,6 +166,13 @@ class _Reel:
     def __exit__(self, *_: object) -> None:
         if self._encoder:
             self._encoder.abort()
+
+    def _encoding(self, take: int) -> Encoder:
+        """The encoder, started by the first frames: a take that comes whole needs none."""
+        self._check(take)
+        if self._encoder is None:
+            self._encoder = Encoder(self._path, self._plan.width, self._plan.height, self._plan.fps)
+        return self._encoder
 
     def _check(self, take: int) -> None:
         if take != self._watch.claim.index:

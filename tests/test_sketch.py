@@ -40,6 +40,9 @@ class Film:
     def file(self, take: int, path: Path) -> None:
         raise AssertionError(f"take {take} comes as frames, not as {path}")
 
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        raise AssertionError("a sketch is silent")
+
     def report(self, phase: str, done: int, total: int) -> None:
         self.progress.append((phase, done, total))
 

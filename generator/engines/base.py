@@ -82,6 +82,10 @@ class Sink(Protocol):
         """Append frames to a take: shape (n, height, width, 3), RGB; `take` is `TakeSeed.index`."""
         ...
 
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        """Give a take its whole sound: shape (channels, n), one or two channels, -1 to 1, `rate` samples a second."""
+        ...
+
     def file(self, take: int, path: Path) -> None:
         """Give a take's finished master, in the place of frames: H.264 in MP4. The file is the sink's from now on."""
         ...

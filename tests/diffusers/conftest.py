@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from engine_harness import Told
-from tiny import save_wan_ti2v
+from tiny_wan import save_wan_ti2v
 
 from clips.catalog import Catalog, Model
 from generator.engines.diffusers.engine import DiffusersEngine

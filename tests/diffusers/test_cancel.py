@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
-from engine_harness import PLAN, Collected, Told, job_of, pipe_of
+from engine_harness import PLAN, Collected, Report, Told, job_of, pipe_of
 
 from clips.catalog import Model
 from clips.domain import ClipSpec
 from clips.errors import CancelledError
 from generator.engines.diffusers.engine import DiffusersEngine
-
-Report = tuple[str, int, int]
 
 
 @pytest.mark.parametrize(

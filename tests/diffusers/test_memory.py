@@ -1,15 +1,13 @@
 """Out of GPU memory, a GPU that failed, and other trouble in the middle of a render: injected, as none is here."""
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import pytest_asyncio
 import torch
-from engine_harness import Collected, Told, job_of, pipe_of
-from torch import nn
+from engine_harness import Collected, Told, failing, job_of, pipe_of
 
 from clips.catalog import Model
 from clips.domain import Plan
@@ -27,23 +25,6 @@ async def own_engine(model: Model) -> AsyncGenerator[DiffusersEngine]:
     engine = await DiffusersEngine.load(model, "cpu", Told())
     yield engine
     await engine.close()
-
-
-@contextmanager
-def failing(module: nn.Module, errors: list[RuntimeError], after: int = 0) -> Generator[list[int]]:
-    """Raise the errors, one a call, from the call after the first `after` on; then work again. Counts the calls."""
-    calls: list[int] = []
-
-    def fail(*_: object) -> None:
-        calls.append(1)
-        if len(calls) > after and errors:
-            raise errors.pop(0)
-
-    hook = module.register_forward_pre_hook(fail)
-    try:
-        yield calls
-    finally:
-        hook.remove()
 
 
 async def test_out_of_memory_once_in_the_steps_goes_on_with_less(

@@ -18,13 +18,14 @@ from torch import nn
 from clips.catalog import Model
 from clips.domain import ClipSpec, Plan, Strength
 from clips.errors import MemberError, SetupError
+from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.weights import Sources
 
 Pipe_co = TypeVar("Pipe_co", bound=DiffusionPipeline, covariant=True)
 
 Latents = tuple[torch.Tensor, ...]
-"""What `denoise` hands to `decode`: the picture's latents, and what else the family needs there."""
+"""What `denoise` hands to `decode`: the picture's latents, and what else is decoded or needed there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,10 @@ class Out(Protocol):
         """The next frames: (1, 3, n, height, width), RGB, -1 to 1."""
         ...
 
+    def sound(self, samples: torch.Tensor, rate: int) -> None:
+        """The take's whole sound: (channels, n), -1 to 1, `rate` samples a second. Before its last frames."""
+        ...
+
 
 class Family(ABC, Generic[Pipe_co]):
     """An adapter, made with its loaded pipeline. Called from the engine's thread only, without gradients."""
@@ -82,6 +87,8 @@ class Family(ABC, Generic[Pipe_co]):
     @classmethod
     def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
         """The pipeline from its loaded parts, on whichever device each is. Small ones come from the folder."""
+        for lora, file in sources.loras:
+            merge(cls.pipeline, parts, lora, file)
         return cls.pipeline.from_pretrained(sources.folder, **parts)
 
     @property

@@ -47,8 +47,9 @@ def load_pipeline(
     part of a render. `begin` is told how many bytes that is. Raises `SetupError` where the folder does not fit.
     """
     folder = sources.folder
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.disable_progress_bar()
+    for logging in (diffusers_logging, transformers_logging):
+        logging.disable_progress_bar()
+        logging.set_verbosity_error()  # they warn at each render of what is meant so
     usual = torch.bfloat16 if device.type == "cuda" else torch.float32
     index = components(folder)
     dtypes = {name: torch.float32 if name in family.precise else usual for name in index}

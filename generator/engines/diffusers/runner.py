@@ -113,14 +113,15 @@ class Runner:
                 if delivery.complete(take.index):
                     continue
                 context.raise_if_cancelled()
-                bar = StepBar(context, position * updates, len(job.takes) * updates)
-                with replaced(self._pipe, "progress_bar", bar):
-                    latents = self._family.denoise(scene, Noise(take))
-                if not all(torch.isfinite(part).all() for part in latents):
-                    raise ArithmeticError(f"{self._model.name} came to no picture with seed {take.seed}")
-                delivery.begin(take.index)
-                self._family.decode(scene, latents, delivery)
-                delivery.end()
+                noise, bar = Noise(take), StepBar(context, position * updates, len(job.takes) * updates)
+                with noise.everywhere(self._device):
+                    with replaced(self._pipe, "progress_bar", bar):
+                        latents = self._family.denoise(scene, noise)
+                    if not all(torch.isfinite(part).all() for part in latents):
+                        raise ArithmeticError(f"{self._model.name} came to no picture with seed {take.seed}")
+                    delivery.begin(take.index)
+                    self._family.decode(scene, latents, delivery)
+                    delivery.end()
 
     def _scene(self, job: Job) -> Scene:
         model, spec = self._model, job.spec
@@ -151,13 +152,14 @@ class Runner:
 
 
 class _Delivery:
-    """A job's frames on their way to the sink, each once: a second try leaves out what the first one sent."""
+    """A job's frames and sound on their way to the sink, each once: a second try leaves out what the first one sent."""
 
     def __init__(self, job: Job, sink: Sink, context: Context) -> None:
         self._plan = job.plan
         self._sink = sink
         self._context = context
         self._sent = {take.index: 0 for take in job.takes}
+        self._sounded: set[int] = set()
         self._take = -1
         self._seen = 0
 
@@ -184,6 +186,13 @@ class _Delivery:
         if len(new):
             self._sink.frames(self._take, new)
             self._sent[self._take] += len(new)
+        self.beat()
+
+    def sound(self, samples: torch.Tensor, rate: int) -> None:
+        """See `Out`."""
+        if self._take not in self._sounded:
+            self._sink.sound(self._take, samples.float().cpu().numpy(), rate)
+            self._sounded.add(self._take)
         self.beat()
 
     def end(self) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Self, cast
 
 import torch
@@ -47,15 +48,15 @@ class StepBar:
 
 
 class Encodes:
-    """The last encodes of a pipeline: the takes of a request, in one job or several, encode its text and photo once.
+    """The encodes of the last job: the takes of a request, in one job or several, encode its text and photos once.
 
     The results are the very tensors of the first time, so that a take does not depend on which of them it came from.
     """
 
     def __init__(self, encoders: tuple[tuple[object, str], ...]) -> None:
-        """`encoders` are functions by (owner, name); each is remembered with its last arguments."""
+        """`encoders` are functions by (owner, name); each is remembered with the arguments of its calls in a job."""
         self._encoders = encoders
-        self._known: dict[int, tuple[object, object]] = {}
+        self._known: list[_Encode] = []
 
     def forget(self) -> None:
         """What is computed next may differ."""
@@ -63,27 +64,42 @@ class Encodes:
 
     @contextmanager
     def reused(self, context: Context) -> Generator[None]:
-        """Within it the encoders give what is known, and tell what they compute."""
+        """Within it the encoders give what is known, and tell what they compute. What it did not use is forgotten."""
         context.report("encode", 0, len(self._encoders))
+        used: list[_Encode] = []
         with ExitStack() as stack:
             for done, (owner, name) in enumerate(self._encoders, start=1):
-                encoder = self._reusing(getattr(owner, name), context, done)
+                encoder = self._reusing(getattr(owner, name), context, done, used)
                 stack.enter_context(replaced(owner, name, encoder))
-            yield
+            try:
+                yield
+            finally:
+                self._known = used
 
-    def _reusing(self, function: Callable[..., object], context: Context, done: int) -> Callable[..., object]:
+    def _reusing(
+        self, function: Callable[..., object], context: Context, done: int, used: list["_Encode"]
+    ) -> Callable[..., object]:
         def encode(*args: object, **kwargs: object) -> object:
-            known = self._known.get(done)
-            if known is not None and _same(known[0], (args, kwargs)):
-                return known[1]
+            for known in (*used, *self._known):
+                if known.encoder == done and _same(known.arguments, (args, kwargs)):
+                    break
+            else:
+                context.raise_if_cancelled()
+                known = _Encode(done, (args, kwargs), function(*args, **kwargs))
+                context.report("encode", done, len(self._encoders))
+            if not any(known is one for one in used):
+                used.append(known)
             context.raise_if_cancelled()
-            made = function(*args, **kwargs)
-            self._known[done] = (args, kwargs), made
-            context.report("encode", done, len(self._encoders))
-            context.raise_if_cancelled()
-            return made
+            return known.made
 
         return encode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Encode:
+    encoder: int
+    arguments: tuple[tuple[object, ...], dict[str, object]]
+    made: object
 
 
 def _same(one: object, other: object) -> bool:

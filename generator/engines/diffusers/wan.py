@@ -1,5 +1,8 @@
-"""Wan image-to-video: 2.2 TI2V-5B."""
+"""Wan image-to-video: 2.1 I2V and FLF2V 14B, 2.2 I2V-A14B with its two transformers, 2.2 TI2V-5B, and what is distilled
+from them.
+"""
 
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 import torch
@@ -7,17 +10,26 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 
+from clips.catalog import Model
+from clips.domain import Plan
+from clips.errors import MemberError
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.schedule import fixed_steps, scheduler_of
 
 
 class Wan(Family[WanImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = WanImageToVideoPipeline
-    precise = frozenset({"vae"})  # in bfloat16 it shows bands and flicker
+    precise = frozenset({"vae", "image_encoder"})  # in bfloat16 the VAE shows bands and flicker
     steps = 50
     guidance = 5.0
+
+    def __init__(self, pipe: WanImageToVideoPipeline, model: Model) -> None:
+        if model.sigmas:
+            pipe.scheduler = scheduler_of(model)
+        super().__init__(pipe, model)
 
     @property
     def grid(self) -> Grid:
@@ -26,28 +38,53 @@ class Wan(Family[WanImageToVideoPipeline]):
         _, down, right = cast("tuple[int, int, int]", self._pipe.transformer.config.patch_size)
         return Grid(width=across * right, height=across * down, frames=along)
 
+    @property
+    def inputs(self) -> AbstractSet[str]:
+        """TI2V ignores an end photo, and 2.1 I2V has an image encoder that knows one photo."""
+        one_photo = self._pipe.config["expand_timesteps"] or (self._pipe.image_encoder is not None and not self._pairs)
+        return frozenset() if one_photo else frozenset({"end_photo"})
+
+    @property
+    def _pairs(self) -> bool:
+        """FLF2V: the image encoder's photos come in pairs, with an embedding of their positions."""
+        return self._pipe.transformer.config.pos_embed_seq_len is not None
+
+    def check(self, plan: Plan, inputs: AbstractSet[str]) -> None:
+        """FLF2V goes from one photo to another and can do nothing else."""
+        super().check(plan, inputs)
+        if self._pairs and "end_photo" not in inputs:
+            raise MemberError(
+                f"{self._model.title} goes from the photo to an end photo. Add an end photo, or pick another model."
+            )
+
     def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The text, and the photo as the VAE sees it."""
-        return *super().encoders(), (self._pipe.vae, "encode")
+        """The text, and the photos as the image encoder and the VAE see them."""
+        seen = ((self._pipe, "encode_image"),) if self._pipe.image_encoder is not None else ()
+        return *super().encoders(), *seen, (self._pipe.vae, "encode")
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """Classifier-free guidance runs the transformer twice a step, unless the guidance is 1."""
         plan = scene.plan
         across, along = self._pipe.vae_scale_factor_spatial, self._pipe.vae_scale_factor_temporal
         frames = (plan.frames - 1) // along + 1
-        made = self._pipe(
-            image=scene.photo,
-            prompt=prompt(scene.spec),
-            negative_prompt=scene.spec.avoid,
-            height=plan.height,
-            width=plan.width,
-            num_frames=plan.frames,
-            num_inference_steps=scene.steps,
-            guidance_scale=scene.guidance,
-            latents=noise.draw((1, self._pipe.vae.config.z_dim, frames, plan.height // across, plan.width // across)),
-            output_type="latent",
-            return_dict=False,
-        )
+        with fixed_steps(self._pipe.scheduler, self._model, noise):
+            made = self._pipe(
+                image=scene.photo,
+                last_image=cast("torch.Tensor | None", scene.end_photo),  # a picture will do, as the first one
+                prompt=prompt(scene.spec),
+                negative_prompt=scene.spec.avoid,
+                height=plan.height,
+                width=plan.width,
+                num_frames=plan.frames,
+                num_inference_steps=scene.steps,
+                guidance_scale=scene.guidance,
+                guidance_scale_2=self._model.guidance_2,
+                latents=noise.draw(
+                    (1, self._pipe.vae.config.z_dim, frames, plan.height // across, plan.width // across)
+                ),
+                output_type="latent",
+                return_dict=False,
+            )
         return cast("tuple[torch.Tensor]", made)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:

@@ -1,0 +1,110 @@
+"""LTX-Video from 0.9.5 on, 2B and 13B, whole and distilled: photos stand at any frame of the clip."""
+
+from collections.abc import Set as AbstractSet
+from typing import ClassVar, cast
+
+import torch
+from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXConditionPipeline, LTXVideoCondition
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils.torch_utils import randn_tensor
+
+from clips.catalog import Model
+from clips.errors import SetupError
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene, prompt
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.schedule import fixed_steps, scheduler_of
+
+_DECODE_TIMESTEP = 0.05  # the decoder's own last step of denoising, and the noise that it is given for it
+_DECODE_NOISE = 0.025
+
+
+class LtxFamily(Family[Pipe_co]):
+    """What every LTX-Video has in common. Bound to `LTXConditionPipeline` or `LTXImageToVideoPipeline`."""
+
+    steps = 40
+    guidance = 3.0
+
+    @property
+    def grid(self) -> Grid:
+        """The VAE's steps; the transformer takes each latent by itself."""
+        across = self._pipe.vae_spatial_compression_ratio * self._pipe.transformer_spatial_patch_size
+        return Grid(width=across, height=across, frames=self._pipe.vae_temporal_compression_ratio)
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The text, and the photos as the VAE sees them."""
+        return *super().encoders(), (self._pipe.vae, "encode")
+
+    def finished(self, clip: torch.Tensor, noise: Noise) -> Latents:
+        """The latents as the VAE takes them, and the noise that one with a timestep wants mixed in."""
+        vae = self._pipe.vae
+        mean, std = (numbers.view(1, -1, 1, 1, 1).to(clip) for numbers in (vae.latents_mean, vae.latents_std))
+        clip = (clip * std / vae.config.scaling_factor + mean).to(vae.dtype)
+        if not vae.config.timestep_conditioning:
+            return (clip,)
+        return clip, randn_tensor(clip.shape, generator=noise.generator, device=clip.device, dtype=clip.dtype)
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """Whole: a frame depends on those after it."""
+        del scene
+        clip, *mixed = latents
+        timestep = None
+        if mixed:
+            timestep, share = (
+                torch.tensor([number], device=clip.device, dtype=clip.dtype)
+                for number in (_DECODE_TIMESTEP, _DECODE_NOISE)
+            )
+            clip = (1 - share) * clip + share * mixed[0]
+        out.frames(self._pipe.vae.decode(clip, timestep, return_dict=False)[0])
+
+    def tile(self) -> None:
+        """In time too."""
+        super().tile()
+        self._pipe.vae.use_framewise_decoding = True
+
+
+class Ltx(LtxFamily[LTXConditionPipeline]):
+    """See `Family`."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = LTXConditionPipeline
+
+    def __init__(self, pipe: LTXConditionPipeline, model: Model) -> None:
+        if pipe.scheduler.config.use_dynamic_shifting:
+            raise SetupError(f'{model.name} is older than LTX-Video 0.9.5. Set family = "ltx_first" in the catalogue.')
+        if model.sigmas:
+            pipe.scheduler = scheduler_of(model)
+        super().__init__(pipe, model)
+
+    @property
+    def inputs(self) -> AbstractSet[str]:
+        """The end photo is a condition like the first."""
+        return frozenset({"end_photo"})
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """The less consistency, the more noise the photos get at each step: the scene is freer to move.
+
+        The scale at the usual 0.7 is the pipeline's own.
+        """
+        plan = scene.plan
+        conditions = [LTXVideoCondition(image=scene.photo, frame_index=0)]
+        if scene.end_photo is not None:
+            conditions.append(LTXVideoCondition(image=scene.end_photo, frame_index=plan.frames - 1))
+        with noise.mixed(self._pipe, "prepare_latents"), fixed_steps(self._pipe.scheduler, self._model, noise):
+            made = self._pipe(
+                conditions=conditions,
+                prompt=prompt(scene.spec),
+                negative_prompt=scene.spec.avoid,
+                height=plan.height,
+                width=plan.width,
+                num_frames=plan.frames,
+                frame_rate=plan.fps,
+                num_inference_steps=scene.steps,
+                guidance_scale=scene.guidance,
+                image_cond_noise_scale=(1 - scene.consistency) / 2,
+                generator=noise.generator,
+                output_type="latent",
+                return_dict=False,
+            )
+        return self.finished(cast("tuple[torch.Tensor]", made)[0], noise)
+
+
+FAMILY = Ltx

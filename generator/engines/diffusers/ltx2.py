@@ -1,0 +1,109 @@
+"""LTX-2: picture and sound from one model, whole and distilled."""
+
+from collections.abc import Set as AbstractSet
+from typing import ClassVar, cast
+
+import torch
+from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2ConditionPipeline, LTX2VideoCondition
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from PIL import Image
+from torch import nn
+
+from clips.catalog import Model
+from clips.stills import recompressed
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.schedule import scheduler_of
+
+_CRF = 33  # the model learnt from frames of compressed videos: a cleaner photo makes it stand still
+_USUAL = 0.7
+_PERTURBED_BLOCK = 29
+
+
+class Ltx2(Family[LTX2ConditionPipeline]):
+    """See `Family`."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = LTX2ConditionPipeline
+    steps = 30
+    guidance = 3.0
+
+    def __init__(self, pipe: LTX2ConditionPipeline, model: Model) -> None:
+        if model.sigmas:
+            pipe.scheduler = scheduler_of(model)
+        super().__init__(pipe, model)
+
+    @property
+    def grid(self) -> Grid:
+        """The VAE's steps; the transformer takes each latent by itself."""
+        across = self._pipe.vae_spatial_compression_ratio * self._pipe.transformer_spatial_patch_size
+        return Grid(width=across, height=across, frames=self._pipe.vae_temporal_compression_ratio)
+
+    @property
+    def inputs(self) -> AbstractSet[str]:
+        """The end photo is a keyframe at the last latent."""
+        return frozenset({"end_photo"})
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The text, and the photos as the VAE sees them."""
+        return *super().encoders(), (self._pipe.vae, "encode")
+
+    def decoders(self) -> tuple[nn.Module, ...]:
+        """The sound is decoded first."""
+        return self._pipe.audio_vae.decoder, *super().decoders()
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """Whole, the transformer runs four times a step: with and without the words, with a block that is perturbed,
+        and with picture and sound apart. Distilled (guidance 1), once.
+        """
+        plan, guided = scene.plan, scene.guidance > 1
+        perturbed = min(_PERTURBED_BLOCK, cast("int", self._pipe.transformer.config.num_layers) - 1)
+        conditions = [_condition(scene.photo, 0, scene.consistency)]
+        if scene.end_photo is not None:
+            conditions.append(_condition(scene.end_photo, -1, scene.consistency))
+        with noise.mixed(self._pipe, "prepare_latents", "prepare_audio_latents"):
+            made = self._pipe(
+                conditions=conditions,
+                prompt=prompt(scene.spec),
+                negative_prompt=scene.spec.avoid,
+                height=plan.height,
+                width=plan.width,
+                num_frames=plan.frames,
+                frame_rate=plan.fps,
+                num_inference_steps=scene.steps,
+                sigmas=list(self._model.sigmas) or None,
+                guidance_scale=scene.guidance,
+                stg_scale=1.0 if guided else 0.0,
+                modality_scale=3.0 if guided else 1.0,
+                audio_guidance_scale=7.0 if guided else 1.0,
+                audio_stg_scale=1.0 if guided else 0.0,
+                audio_modality_scale=3.0 if guided else 1.0,
+                spatio_temporal_guidance_blocks=[perturbed],
+                generator=noise.generator,
+                output_type="latent",
+                return_dict=False,
+            )
+        return cast("tuple[torch.Tensor, torch.Tensor]", made)
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """Both whole."""
+        del scene
+        picture, sound = latents
+        pipe = self._pipe
+        spectrum = pipe.audio_vae.decode(sound.to(pipe.audio_vae.dtype), return_dict=False)[0]
+        out.sound(pipe.vocoder(spectrum)[0], cast("int", pipe.vocoder.config.output_sampling_rate))
+        out.frames(pipe.vae.decode(picture.to(pipe.vae.dtype), None, return_dict=False)[0])
+
+    def tile(self) -> None:
+        """In time too."""
+        super().tile()
+        self._pipe.vae.use_framewise_decoding = True
+
+
+def _condition(photo: Image.Image, latent: int, consistency: float) -> LTX2VideoCondition:
+    """A photo at a latent of the clip. More consistency than usual compresses the photo less, less of it binds less."""
+    crf = round(_CRF * min(1.0, (1 - consistency) / (1 - _USUAL)))
+    strength = 1 - max(0.0, _USUAL - consistency)
+    return LTX2VideoCondition(frames=recompressed(photo, crf), index=latent, strength=strength, crf=0)
+
+
+FAMILY = Ltx2

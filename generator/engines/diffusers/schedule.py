@@ -1,0 +1,45 @@
+"""The steps of distilled models: few, and at noise levels that the catalogue gives and no scheduler would choose."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+
+import torch
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+
+from clips.catalog import Model
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.steering import replaced
+
+
+def scheduler_of(model: Model) -> FlowMatchEulerDiscreteScheduler:
+    """A scheduler that goes from level to level: straight, or through the clean picture and new noise (`renoise`)."""
+    return FlowMatchEulerDiscreteScheduler(shift=1.0, stochastic_sampling=model.renoise)
+
+
+@contextmanager
+def fixed_steps(scheduler: object, model: Model, noise: Noise) -> Generator[None]:
+    """Within it, a pipeline that would ask the scheduler for a number of steps gets the model's own, where it has any.
+
+    What noise the steps need comes from the take's generator; pipelines do not hand theirs on.
+    """
+    if not model.sigmas or not isinstance(scheduler, FlowMatchEulerDiscreteScheduler):
+        yield
+        return
+    set_timesteps, step = scheduler.set_timesteps, scheduler.step
+
+    def set_levels(
+        num_inference_steps: int | None = None,
+        device: torch.device | None = None,
+        timesteps: object = None,
+        sigmas: object = None,
+        mu: float | None = None,
+    ) -> None:
+        del num_inference_steps, timesteps, sigmas, mu
+        set_timesteps(sigmas=list(model.sigmas), device=device or "cpu")
+
+    with (
+        replaced(scheduler, "set_timesteps", set_levels),
+        replaced(scheduler, "step", partial(step, generator=noise.generator)),
+    ):
+        yield

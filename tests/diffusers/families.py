@@ -1,0 +1,55 @@
+"""The tiny models of all families: what the shared tests run over. A new family's are added here."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import tiny_ltx
+import tiny_wan
+from engine_harness import Collected, Told, job_of
+from tiny import Tiny
+
+from clips.catalog import Model
+from clips.domain import ClipSpec
+from generator.engines.base import Job, TakeSeed
+from generator.engines.diffusers.engine import DiffusersEngine
+
+FAMILIES: tuple[Tiny, ...] = (*tiny_wan.TINIES, *tiny_ltx.TINIES)
+
+WORDS = ClipSpec(model="tiny", motion="the leaves rustle")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A family's tiny model in an engine."""
+
+    tiny: Tiny
+    folder: Path
+    model: Model
+    engine: DiffusersEngine
+    photo: Path
+    kept: list[Collected] = field(default_factory=list[Collected])
+
+    def job(self, *seeds: int, takes: Sequence[TakeSeed] = (), spec: ClipSpec = WORDS, end_photo: bool = False) -> Job:
+        """A job that the model takes, with an end photo where it needs or is given one."""
+        names = self.tiny.needs | ({"end_photo"} if end_photo else set())
+        job = job_of(self.photo, *seeds, takes=takes, spec=spec, plan=self.tiny.plan)
+        return replace(job, inputs={"photo": self.photo, **dict.fromkeys(names, self.photo)})
+
+    async def render(self, job: Job, told: Told | None = None) -> Collected:
+        """What comes of a job."""
+        sink = Collected()
+        await self.engine.render(job, sink, told or Told())
+        return sink
+
+    async def usual(self) -> Collected:
+        """What comes of seed 7: rendered once."""
+        if not self.kept:
+            self.kept.append(await self.render(self.job(7)))
+        return self.kept[0]
+
+
+def digest(made: Collected) -> str:
+    """Of the first take's frames."""
+    return hashlib.sha256(made.clip().tobytes()).hexdigest()

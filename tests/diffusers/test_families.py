@@ -1,0 +1,188 @@
+"""What holds for every family: a render is the plain pipeline's, the same whatever was rendered before, and can be
+cancelled at any step. One tiny model each; `families` lists them.
+"""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from engine_harness import Collected, Report, Told, failing, grid_of, pipe_of
+from families import FAMILIES, WORDS, Loaded, digest
+from PIL import Image
+from tiny import Shot, Tiny
+
+from clips.catalog import Accepts
+from clips.domain import ClipSpec
+from clips.errors import CancelledError, MemberError
+from clips.photo import fit_photo
+from generator.engines.base import TakeSeed, Variation
+from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.family import prompt
+
+
+@pytest.fixture(scope="module", params=FAMILIES, ids=lambda tiny: tiny.entry)
+def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Iterator[Loaded]:
+    tiny: Tiny = request.param
+    folder = tiny.save(tmp_path_factory.mktemp("family") / "model")
+    model = tiny.model(folder)
+    engine = asyncio.run(DiffusersEngine.load(model, "cpu", Told()))
+    yield Loaded(tiny, folder, model, engine, photo)
+    asyncio.run(engine.close())
+
+
+async def test_a_render_is_the_plain_pipelines(loaded: Loaded) -> None:
+    plan, told = loaded.tiny.plan, Told()
+    job = loaded.job(7, end_photo="end_photo" not in loaded.tiny.refuses)
+    made = await loaded.render(job, told)
+    with Image.open(loaded.photo) as image:
+        fitted = fit_photo(image.convert("RGB"), plan.width, plan.height)
+    ending = fitted if "end_photo" in job.inputs else None
+    shot = Shot(fitted, ending, prompt(WORDS), WORDS.avoid, 7, plan, loaded.model)
+    expected = loaded.tiny.plain(loaded.folder, shot)
+    assert made.clip().shape == (plan.frames, plan.height, plan.width, 3)
+    assert made.clip().std() > 5, "a picture, not a plane"
+    assert np.abs(made.clip() / 255 - expected).max() <= 0.5 / 255 + 1e-5, "only the rounding to bytes differs"
+    assert (len(made.chunks[0]) > 1) == loaded.tiny.streams
+    assert told.phases == ["encode", "step", "decode"]
+    steps = [(done, total) for phase, done, total in told.reports if phase == "step"]
+    assert steps[0][0] == 0 and steps[-1][0] == steps[-1][1], "from the first step to the last"
+    for phase in told.phases:
+        done = [done for reported, done, _ in told.reports if reported == phase]
+        assert done == sorted(done)
+
+
+async def test_a_take_depends_on_its_seed_alone(loaded: Loaded) -> None:
+    alone = await loaded.usual()
+    beside = await loaded.render(loaded.job(5, 7))
+    other = ClipSpec(model="tiny", motion="rain")
+    await loaded.render(loaded.job(9, spec=other))
+    later = await loaded.render(loaded.job(7))
+    assert np.array_equal(alone.clip(), beside.clip(1))
+    assert np.array_equal(alone.clip(), later.clip())
+    assert not np.array_equal(beside.clip(0), beside.clip(1))
+
+
+async def test_a_variation_lies_between_its_seeds(loaded: Loaded) -> None:
+    takes = [TakeSeed(index, 7, (Variation(8, strength),)) for index, strength in enumerate((0.0, 0.3, 1.0))]
+    made, parent = await loaded.render(loaded.job(takes=takes)), (await loaded.usual()).clip()
+    assert np.array_equal(made.clip(0), parent)
+    differences = [np.abs(made.clip(index).astype(float) - parent).mean() for index in (1, 2)]
+    assert 0 < differences[0] < differences[1]
+
+
+async def test_a_cancel_ends_it_there_and_leaves_nothing(loaded: Loaded) -> None:
+    usual = await loaded.usual()
+    points: dict[str, Callable[[Report], bool]] = {
+        "after an encode": lambda report: report[0] == "encode" and report[1] > 0,
+        "after a step": lambda report: report[:2] == ("step", 1),
+        "after the last step": lambda report: report[0] == "step" and report[1] == report[2],
+        "before the decode": lambda report: report[0] == "decode",
+    }
+    for name, at in points.items():
+        told, cut = Told(cancel_at=at), Collected()
+        with pytest.raises(CancelledError):
+            await loaded.engine.render(loaded.job(3, spec=replace(WORDS, motion=name)), cut, told)
+        assert at(told.reports[-1]), "nothing went on"
+        assert cut.chunks == {}
+        after = await loaded.render(loaded.job(7))
+        assert np.array_equal(after.clip(), usual.clip()), name
+
+
+async def test_an_end_photo_is_honoured_or_refused(loaded: Loaded, tmp_path: Path) -> None:
+    refuses = "end_photo" in loaded.tiny.refuses
+    assert refuses is (Accepts.END_PHOTO not in loaded.model.accepts), "the catalogue says what the family does"
+    job = loaded.job(7, end_photo=True)
+    if refuses:
+        with pytest.raises(MemberError, match="takes no end photo"):
+            await loaded.render(job)
+        return
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
+    usual = await loaded.render(job)
+    white = await loaded.render(replace(job, inputs={**job.inputs, "end_photo": tmp_path / "white.png"}))
+    assert not np.array_equal(usual.clip(), white.clip())
+
+
+async def test_what_a_model_needs_is_asked_for(loaded: Loaded) -> None:
+    for name in loaded.tiny.needs:
+        job = loaded.job(7)
+        inputs = {given: path for given, path in job.inputs.items() if given != name}
+        with pytest.raises(MemberError, match=f"Add an {name.replace('_', ' ')}"):
+            await loaded.render(replace(job, inputs=inputs))
+
+
+async def test_consistency_changes_the_clip_where_it_is_accepted(loaded: Loaded) -> None:
+    if Accepts.CONSISTENCY not in loaded.model.accepts:
+        return
+    usual = await loaded.usual()
+    same, free = [await loaded.render(loaded.job(7, spec=replace(WORDS, consistency=one))) for one in (0.7, 0.1)]
+    assert np.array_equal(usual.clip(), same.clip())
+    assert not np.array_equal(usual.clip(), free.clip())
+
+
+async def test_sound_comes_with_the_take_or_not_at_all(loaded: Loaded) -> None:
+    if not loaded.tiny.sound:
+        assert (await loaded.usual()).sounds == {}
+        return
+    made = await loaded.render(loaded.job(5, 7))
+    first, second = made.sounds[0], made.sounds[1]
+    assert first.rate == loaded.tiny.sound
+    assert first.samples.dtype == np.float32 and first.samples.shape[0] == 2
+    assert first.samples.std() > 0 and not np.array_equal(first.samples, second.samples)
+    alone = await loaded.usual()
+    assert np.array_equal(alone.sounds[0].samples, second.samples)
+
+
+async def test_the_catalogue_plans_what_the_family_renders(loaded: Loaded) -> None:
+    grid = grid_of(loaded.engine)
+    assert loaded.model.multiple % grid.width == 0 and loaded.model.multiple % grid.height == 0
+    rule = loaded.model.frames
+    assert all((frames - grid.offset) % grid.frames == 0 for frames in (rule.snap(0), rule.snap(rule.max)))
+
+
+async def test_out_of_memory_once_goes_on_with_less(loaded: Loaded) -> None:
+    """The last test of a family: its engine is lean from here on."""
+    usual = await loaded.usual()
+    transformer = pipe_of(loaded.engine).transformer
+    with failing(transformer, [torch.OutOfMemoryError("CUDA out of memory")], after=1):
+        rescued = await loaded.render(loaded.job(7))
+    assert rescued.clip().shape == usual.clip().shape, "each frame once"
+    assert np.array_equal(rescued.clip()[0], usual.clip()[0]), "the same clip, but for tiles in time"
+    errors: list[RuntimeError] = [torch.OutOfMemoryError("CUDA out of memory")]
+    with failing(transformer, errors), pytest.raises(MemberError, match="too large for this GPU"):
+        await loaded.render(loaded.job(7))
+    after = await loaded.render(loaded.job(7))
+    assert np.array_equal(after.clip(), rescued.clip())
+
+
+async def test_takes_are_the_same_in_a_fresh_process(tmp_path: Path, photo: Path) -> None:
+    """One process for all: most of its time is the imports. Its families come in another order."""
+    expected: list[str] = []
+    for tiny in FAMILIES:
+        folder = tiny.save(tmp_path / tiny.entry)
+        model = tiny.model(folder)
+        one = Loaded(tiny, folder, model, await DiffusersEngine.load(model, "cpu", Told()), photo)
+        expected.append(digest(await one.render(one.job(7))))
+        await one.engine.close()
+    here = Path(__file__).parent
+    run = subprocess.run(  # noqa: ASYNC221 - nothing else runs meanwhile
+        [sys.executable, "-m", "render_again", str(photo), str(tmp_path)],
+        cwd=here.parents[1],
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHONPATH": f"{here}:{here.parents[1]}",
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == expected[::-1]

@@ -1,0 +1,310 @@
+"""CogVideoX, HunyuanVideo (1.0, 1.5, FramePack) and SkyReels V2, tiny. See `tiny`."""
+
+from pathlib import Path
+
+import torch
+from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
+from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
+from diffusers.models.autoencoders.autoencoder_kl_hunyuanvideo15 import AutoencoderKLHunyuanVideo15
+from diffusers.models.autoencoders.autoencoder_kl_wan import AutoencoderKLWan
+from diffusers.models.transformers.cogvideox_transformer_3d import CogVideoXTransformer3DModel
+from diffusers.models.transformers.transformer_hunyuan_video import HunyuanVideoTransformer3DModel
+from diffusers.models.transformers.transformer_hunyuan_video15 import HunyuanVideo15Transformer3DModel
+from diffusers.models.transformers.transformer_hunyuan_video_framepack import HunyuanVideoFramepackTransformer3DModel
+from diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2Transformer3DModel
+from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import CogVideoXImageToVideoPipeline
+from diffusers.pipelines.hunyuan_video import pipeline_hunyuan_video, pipeline_hunyuan_video_image2video
+from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5_image2video import (
+    HunyuanVideo15ImageToVideoPipeline,
+)
+from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_i2v import SkyReelsV2ImageToVideoPipeline
+from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
+from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
+from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from tiny_words import (
+    byt5_text,
+    byt5_tokenizer,
+    clip_text,
+    clip_tokenizer,
+    llama_text,
+    llama_tokenizer,
+    llava,
+    made,
+    qwen_text,
+    qwen_tokenizer,
+    t5_text,
+    t5_tokenizer,
+    umt5_text,
+)
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    SiglipImageProcessorPil,
+    SiglipVisionConfig,
+    SiglipVisionModel,
+)
+
+_STILL = str(pipeline_hunyuan_video_image2video.DEFAULT_PROMPT_TEMPLATE["template"])
+_TEXT = str(pipeline_hunyuan_video.DEFAULT_PROMPT_TEMPLATE["template"])
+
+
+def save_cogvideox(folder: Path) -> Path:
+    """CogVideoX 5B I2V: one size and length, because it learned a position for each latent."""
+    torch.manual_seed(6)
+    _cogvideox(
+        CogVideoXDDIMScheduler(prediction_type="v_prediction", snr_shift_scale=1.0, rescale_betas_zero_snr=True),
+        CogVideoXTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=8,
+            out_channels=4,
+            time_embed_dim=4,
+            text_embed_dim=16,
+            num_layers=2,
+            sample_width=6,
+            sample_height=4,
+            sample_frames=9,
+            max_text_seq_length=226,
+            use_rotary_positional_embeddings=True,
+            use_learned_positional_embeddings=True,
+        ),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_cogvideox15(folder: Path) -> Path:
+    """CogVideoX 1.5 5B I2V: any size; latent frames go in pairs; its sampler adds noise in every step."""
+    torch.manual_seed(7)
+    _cogvideox(
+        CogVideoXDPMScheduler(
+            prediction_type="v_prediction",
+            timestep_spacing="trailing",
+            snr_shift_scale=1.0,
+            rescale_betas_zero_snr=True,
+        ),
+        CogVideoXTransformer3DModel(
+            num_attention_heads=2,
+            attention_head_dim=16,
+            in_channels=8,
+            out_channels=4,
+            time_embed_dim=4,
+            ofs_embed_dim=4,
+            text_embed_dim=16,
+            num_layers=2,
+            sample_width=6,
+            sample_height=4,
+            sample_frames=9,
+            patch_size_t=2,
+            patch_bias=False,
+            max_text_seq_length=226,
+            use_rotary_positional_embeddings=True,
+        ),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_hunyuan(folder: Path) -> Path:
+    """HunyuanVideo I2V: the photo's latents take the place of the first ones."""
+    torch.manual_seed(8)
+    made(
+        pipeline_hunyuan_video_image2video.HunyuanVideoImageToVideoPipeline,
+        text_encoder=llava(_STILL),
+        tokenizer=llama_tokenizer(_STILL),
+        transformer=HunyuanVideoTransformer3DModel(
+            in_channels=4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=10,
+            num_layers=2,
+            num_single_layers=2,
+            num_refiner_layers=1,
+            text_embed_dim=16,
+            pooled_projection_dim=8,
+            rope_axes_dim=(2, 4, 4),
+            image_condition_type="token_replace",
+        ),
+        vae=_hunyuan_vae(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+        text_encoder_2=clip_text(8),
+        tokenizer_2=clip_tokenizer(),
+        image_processor=CLIPImageProcessorPil(size=336, crop_size=336),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_hunyuan15(folder: Path) -> Path:
+    """HunyuanVideo 1.5 I2V: three encoders of words and photo, its guidance an object of its own."""
+    torch.manual_seed(9)
+    made(
+        HunyuanVideo15ImageToVideoPipeline,
+        text_encoder=qwen_text(),
+        tokenizer=qwen_tokenizer(),
+        transformer=HunyuanVideo15Transformer3DModel(
+            in_channels=9,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=16,
+            num_layers=2,
+            num_refiner_layers=1,
+            mlp_ratio=2.0,
+            text_embed_dim=16,
+            text_embed_2_dim=32,
+            image_embed_dim=8,
+            rope_axes_dim=(4, 6, 6),
+            target_size=64,
+        ),
+        vae=made(
+            AutoencoderKLHunyuanVideo15,
+            latent_channels=4,
+            block_out_channels=(8,) * 5,
+            layers_per_block=1,
+            spatial_compression_ratio=16,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=5.0),
+        text_encoder_2=byt5_text(32),
+        tokenizer_2=byt5_tokenizer(),
+        guider=ClassifierFreeGuidance(guidance_scale=6.0),
+        image_encoder=_siglip_vision(),
+        feature_extractor=SiglipImageProcessorPil(size={"height": 28, "width": 28}),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_framepack(folder: Path) -> Path:
+    """FramePack as it is published: a HunyuanVideo in one repository, `base`, whose network is replaced by the one in
+    `network`, and the eyes, with their folders, in `eyes`.
+    """
+    torch.manual_seed(10)
+    made(
+        pipeline_hunyuan_video.HunyuanVideoPipeline,
+        text_encoder=llama_text(_TEXT),
+        tokenizer=llama_tokenizer(_TEXT),
+        transformer=HunyuanVideoTransformer3DModel(
+            in_channels=4,
+            out_channels=4,
+            num_attention_heads=2,
+            attention_head_dim=10,
+            num_layers=1,
+            num_single_layers=1,
+            num_refiner_layers=1,
+            text_embed_dim=16,
+            pooled_projection_dim=8,
+            rope_axes_dim=(2, 4, 4),
+        ),
+        vae=_hunyuan_vae(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
+        text_encoder_2=clip_text(8),
+        tokenizer_2=clip_tokenizer(),
+    ).save_pretrained(folder / "base")
+    HunyuanVideoFramepackTransformer3DModel(
+        in_channels=4,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=10,
+        num_layers=2,
+        num_single_layers=2,
+        num_refiner_layers=1,
+        text_embed_dim=16,
+        pooled_projection_dim=8,
+        rope_axes_dim=(2, 4, 4),
+        has_image_proj=True,
+        image_proj_dim=8,
+        has_clean_x_embedder=True,
+    ).save_pretrained(folder / "network")
+    _siglip_vision().save_pretrained(folder / "eyes" / "image_encoder")
+    SiglipImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder / "eyes" / "feature_extractor")
+    return folder
+
+
+def save_skyreels(folder: Path) -> Path:
+    """SkyReels V2 I2V: Wan 2.1's parts under another network class."""
+    torch.manual_seed(11)
+    made(
+        SkyReelsV2ImageToVideoPipeline,
+        tokenizer=t5_tokenizer(),
+        text_encoder=umt5_text(32),
+        image_encoder=CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=4,
+                intermediate_size=16,
+                num_attention_heads=2,
+                num_hidden_layers=2,
+                image_size=32,
+                patch_size=8,
+            )
+        ).eval(),
+        image_processor=CLIPImageProcessorPil(size=32, crop_size=32),
+        transformer=made(
+            SkyReelsV2Transformer3DModel,
+            num_attention_heads=2,
+            attention_head_dim=12,
+            in_channels=36,
+            out_channels=16,
+            text_dim=32,
+            freq_dim=256,
+            ffn_dim=32,
+            num_layers=2,
+            image_dim=4,
+            rope_max_seq_len=32,
+        ),
+        vae=made(
+            AutoencoderKLWan,
+            base_dim=3,
+            z_dim=16,
+            dim_mult=[1] * 4,
+            num_res_blocks=1,
+            temperal_downsample=[False, True, True],
+        ),
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
+    ).save_pretrained(folder)
+    return folder
+
+
+def _cogvideox(
+    scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler, transformer: CogVideoXTransformer3DModel
+) -> CogVideoXImageToVideoPipeline:
+    return made(
+        CogVideoXImageToVideoPipeline,
+        tokenizer=t5_tokenizer(),
+        text_encoder=t5_text(16),
+        vae=made(
+            AutoencoderKLCogVideoX,
+            down_block_types=("CogVideoXDownBlock3D",) * 4,
+            up_block_types=("CogVideoXUpBlock3D",) * 4,
+            block_out_channels=(8,) * 4,
+            latent_channels=4,
+            layers_per_block=1,
+            norm_num_groups=2,
+            invert_scale_latents=True,
+        ),
+        transformer=transformer,
+        scheduler=scheduler,
+    )
+
+
+def _hunyuan_vae() -> AutoencoderKLHunyuanVideo:
+    return made(
+        AutoencoderKLHunyuanVideo,
+        latent_channels=4,
+        down_block_types=("HunyuanVideoDownBlock3D",) * 4,
+        up_block_types=("HunyuanVideoUpBlock3D",) * 4,
+        block_out_channels=(8,) * 4,
+        layers_per_block=1,
+        norm_num_groups=4,
+    )
+
+
+def _siglip_vision() -> SiglipVisionModel:
+    return SiglipVisionModel(
+        SiglipVisionConfig(
+            hidden_size=8,
+            intermediate_size=16,
+            num_attention_heads=2,
+            num_hidden_layers=2,
+            image_size=28,
+            patch_size=14,
+        )
+    ).eval()

@@ -1,0 +1,148 @@
+"""The families whose network is a UNet, tiny: Stable Video Diffusion, I2VGen XL, PIA. See `tiny`."""
+
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
+from diffusers.models.unets.unet_motion_model import MotionAdapter
+from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
+from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXLPipeline
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import StableVideoDiffusionPipeline
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from tiny_words import clip_text, clip_tokenizer, made
+from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+
+def save_svd(folder: Path) -> Path:
+    """Stable Video Diffusion: the vision model sees 224 pixels, as the pipeline's own resize has it."""
+    torch.manual_seed(3)
+    made(
+        StableVideoDiffusionPipeline,
+        vae=made(
+            AutoencoderKLTemporalDecoder,
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            block_out_channels=(32,) * 4,  # its norms have 32 groups
+        ),
+        image_encoder=_clip_vision(224, 8),
+        unet=made(
+            UNetSpatioTemporalConditionModel,
+            down_block_types=("CrossAttnDownBlockSpatioTemporal", "DownBlockSpatioTemporal"),
+            up_block_types=("UpBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal"),
+            block_out_channels=(32, 32),
+            addition_time_embed_dim=8,
+            projection_class_embeddings_input_dim=24,
+            layers_per_block=1,
+            cross_attention_dim=8,
+            num_attention_heads=2,
+            num_frames=4,
+        ),
+        scheduler=EulerDiscreteScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            beta_schedule="scaled_linear",
+            prediction_type="v_prediction",
+            timestep_spacing="leading",
+            timestep_type="continuous",
+            use_karras_sigmas=True,
+            sigma_min=0.002,
+            sigma_max=700.0,
+            steps_offset=1,
+        ),
+        feature_extractor=CLIPImageProcessorPil(size=224, crop_size=224),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_i2vgen(folder: Path) -> Path:
+    """I2VGen XL."""
+    torch.manual_seed(4)
+    made(
+        I2VGenXLPipeline,
+        vae=_image_vae(),
+        text_encoder=clip_text(8),
+        tokenizer=clip_tokenizer(),
+        image_encoder=_clip_vision(32, 8),
+        feature_extractor=CLIPImageProcessorPil(size=32, crop_size=32),
+        unet=made(
+            I2VGenXLUNet,
+            down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+            up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+            block_out_channels=(8, 8),
+            layers_per_block=1,
+            norm_num_groups=2,
+            cross_attention_dim=8,
+            attention_head_dim=4,
+        ),
+        scheduler=DDIMScheduler(beta_schedule="linear", clip_sample=False, set_alpha_to_one=False),
+    ).save_pretrained(folder)
+    return folder
+
+
+def save_pia(folder: Path) -> Path:
+    """PIA as it is published: a Stable Diffusion 1.5 in one repository, `base`, and in another the `adapter`.
+
+    The scheduler is the base's own, with which the pipeline cannot run.
+    """
+    torch.manual_seed(5)
+    made(
+        StableDiffusionPipeline,
+        vae=_image_vae(),
+        text_encoder=clip_text(8),
+        tokenizer=clip_tokenizer(),
+        unet=made(
+            UNet2DConditionModel,
+            down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+            up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            block_out_channels=(8, 8),
+            layers_per_block=2,
+            norm_num_groups=2,
+            cross_attention_dim=8,
+            attention_head_dim=4,
+        ),
+        scheduler=PNDMScheduler(
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder / "base")
+    made(
+        MotionAdapter,
+        block_out_channels=(8, 8),
+        motion_layers_per_block=2,
+        motion_norm_num_groups=2,
+        motion_num_attention_heads=4,
+        conv_in_channels=9,
+    ).save_pretrained(folder / "adapter")
+    return folder
+
+
+def _image_vae() -> AutoencoderKL:
+    return made(
+        AutoencoderKL,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        block_out_channels=(4,) * 4,
+        latent_channels=4,
+        norm_num_groups=2,
+    )
+
+
+def _clip_vision(pixels: int, projection: int) -> CLIPVisionModelWithProjection:
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=8,
+            intermediate_size=16,
+            num_attention_heads=2,
+            num_hidden_layers=2,
+            image_size=pixels,
+            patch_size=pixels // 4,
+            projection_dim=projection,
+        )
+    ).eval()
