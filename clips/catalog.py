@@ -61,6 +61,14 @@ class Lora(Entry):
     strength: float = 1.0
 
 
+class Part(Entry):
+    """A component that comes from another repository than the model's own. `folder` is the one in it."""
+
+    repo: str
+    folder: str = ""
+    revision: str | None = None
+
+
 class Model(Entry):
     """One entry of the catalogue. See the head of `catalog.toml` for what each field means."""
 
@@ -76,6 +84,7 @@ class Model(Entry):
     sizes: dict[Size, tuple[int, int]]
     default_size: Size
     free_aspect: bool = True
+    portrait: bool = True
     price: dict[Size, float]
     accepts: frozenset[Accepts]
     needs: frozenset[Accepts] = frozenset({Accepts.PHOTO})
@@ -91,6 +100,7 @@ class Model(Entry):
     sigmas: tuple[float, ...] = ()
     renoise: bool = False
     loras: tuple[Lora, ...] = ()
+    parts: dict[str, Part] = Field(default_factory=dict[str, Part])
 
     @model_validator(mode="before")
     @classmethod
@@ -187,7 +197,7 @@ class Model(Entry):
         """Width and height with the photo's aspect and at most the area of `landscape`, in multiples."""
         width, height = landscape
         if not self.free_aspect:
-            return (width, height) if photo[0] >= photo[1] else (height, width)
+            return (width, height) if photo[0] >= photo[1] or not self.portrait else (height, width)
         widest = width / height
         aspect = min(max(photo[0] / photo[1], 1 / widest), widest)
         exact = math.sqrt(width * height * aspect)

@@ -96,6 +96,12 @@ def grid_of(engine: DiffusersEngine) -> Grid:
     return engine._runner._family.grid  # pyright: ignore[reportPrivateUsage]
 
 
+def network_of(engine: DiffusersEngine) -> nn.Module:
+    """What the pipeline inside calls in every step."""
+    parts = pipe_of(engine).components
+    return parts.get("unet") or parts["transformer"]
+
+
 @contextmanager
 def failing(module: nn.Module, errors: list[RuntimeError], after: int = 0) -> Generator[list[int]]:
     """Raise the errors, one a call, from the call after the first `after` on; then work again. Counts the calls."""

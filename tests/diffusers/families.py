@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import tiny_dits
 import tiny_ltx
+import tiny_unets
 import tiny_wan
 from engine_harness import Collected, Told, job_of
 from tiny import Tiny
@@ -15,7 +17,7 @@ from clips.domain import ClipSpec
 from generator.engines.base import Job, TakeSeed
 from generator.engines.diffusers.engine import DiffusersEngine
 
-FAMILIES: tuple[Tiny, ...] = (*tiny_wan.TINIES, *tiny_ltx.TINIES)
+FAMILIES: tuple[Tiny, ...] = (*tiny_wan.TINIES, *tiny_ltx.TINIES, *tiny_unets.TINIES, *tiny_dits.TINIES)
 
 WORDS = ClipSpec(model="tiny", motion="the leaves rustle")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_harness import Collected, Report, Told, failing, grid_of, pipe_of
+from engine_harness import Collected, Report, Told, failing, grid_of, network_of
 from families import FAMILIES, WORDS, Loaded, digest
 from PIL import Image
 from tiny import Shot, Tiny
@@ -76,7 +76,8 @@ async def test_a_variation_lies_between_its_seeds(loaded: Loaded) -> None:
     assert 0 < differences[0] < differences[1]
 
 
-async def test_a_cancel_ends_it_there_and_leaves_nothing(loaded: Loaded) -> None:
+async def test_a_cancel_ends_it_there_and_leaves_nothing(loaded: Loaded, tmp_path: Path) -> None:
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "white.png")
     usual = await loaded.usual()
     points: dict[str, Callable[[Report], bool]] = {
         "after an encode": lambda report: report[0] == "encode" and report[1] > 0,
@@ -86,8 +87,10 @@ async def test_a_cancel_ends_it_there_and_leaves_nothing(loaded: Loaded) -> None
     }
     for name, at in points.items():
         told, cut = Told(cancel_at=at), Collected()
+        job = loaded.job(3, spec=replace(WORDS, motion=name))
+        unseen = replace(job, inputs={**job.inputs, "photo": tmp_path / "white.png"})
         with pytest.raises(CancelledError):
-            await loaded.engine.render(loaded.job(3, spec=replace(WORDS, motion=name)), cut, told)
+            await loaded.engine.render(unseen, cut, told)
         assert at(told.reports[-1]), "nothing went on"
         assert cut.chunks == {}
         after = await loaded.render(loaded.job(7))
@@ -148,13 +151,14 @@ async def test_the_catalogue_plans_what_the_family_renders(loaded: Loaded) -> No
 async def test_out_of_memory_once_goes_on_with_less(loaded: Loaded) -> None:
     """The last test of a family: its engine is lean from here on."""
     usual = await loaded.usual()
-    transformer = pipe_of(loaded.engine).transformer
-    with failing(transformer, [torch.OutOfMemoryError("CUDA out of memory")], after=1):
+    network = network_of(loaded.engine)
+    with failing(network, [torch.OutOfMemoryError("CUDA out of memory")], after=1):
         rescued = await loaded.render(loaded.job(7))
     assert rescued.clip().shape == usual.clip().shape, "each frame once"
-    assert np.array_equal(rescued.clip()[0], usual.clip()[0]), "the same clip, but for tiles in time"
+    difference = np.abs(rescued.clip()[0].astype(int) - usual.clip()[0]).mean()
+    assert 0 < difference < 25 if loaded.tiny.blurs else difference == 0, "the same clip, but for tiles in time"
     errors: list[RuntimeError] = [torch.OutOfMemoryError("CUDA out of memory")]
-    with failing(transformer, errors), pytest.raises(MemberError, match="too large for this GPU"):
+    with failing(network, errors), pytest.raises(MemberError, match="too large for this GPU"):
         await loaded.render(loaded.job(7))
     after = await loaded.render(loaded.job(7))
     assert np.array_equal(after.clip(), rescued.clip())

@@ -46,7 +46,8 @@ class Tiny:
 
     `plain` renders a shot with the pipeline alone: frames (n, height, width, 3) from 0 to 1. `changes` replaces fields
     of the entry. `needs` and `refuses` are inputs beside the photo. `streams`: the frames come in several parts.
-    `sound` is the rate of the sound that comes with them, 0 for none.
+    `blurs`: with less memory, each frame is decoded without its neighbours and looks a little different. `sound` is the
+    rate of the sound that comes with them, 0 for none.
     """
 
     entry: str
@@ -57,10 +58,16 @@ class Tiny:
     needs: AbstractSet[str] = frozenset()
     refuses: AbstractSet[str] = frozenset({"end_photo"})
     streams: bool = False
+    blurs: bool = False
     sound: int = 0
 
     def model(self, folder: Path) -> Model:
-        """The catalogue's entry over the weights in a folder; its low-rank weights are there too."""
+        """The catalogue's entry over the weights in a folder; its low-rank weights are there too, and its parts from
+        elsewhere in `parts`.
+        """
         entry = Catalog.load().find(self.entry)
         loras = tuple(lora.model_copy(update={"repo": str(folder), "file": LORA}) for lora in entry.loras)
-        return entry.model_copy(update={"repo": str(folder), "loras": loras, **self.changes})
+        parts = {
+            name: part.model_copy(update={"repo": str(folder / "parts" / name)}) for name, part in entry.parts.items()
+        }
+        return entry.model_copy(update={"repo": str(folder), "loras": loras, "parts": parts, **self.changes})

@@ -1,7 +1,11 @@
 """CogVideoX, HunyuanVideo (1.0, 1.5, FramePack) and SkyReels V2, tiny. See `tiny`."""
 
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import torch
 from diffusers.guiders.classifier_free_guidance import ClassifierFreeGuidance
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
@@ -15,14 +19,18 @@ from diffusers.models.transformers.transformer_hunyuan_video_framepack import Hu
 from diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2Transformer3DModel
 from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import CogVideoXImageToVideoPipeline
 from diffusers.pipelines.hunyuan_video import pipeline_hunyuan_video, pipeline_hunyuan_video_image2video
+from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import HunyuanVideoFramepackPipeline
 from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5_image2video import (
     HunyuanVideo15ImageToVideoPipeline,
 )
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_i2v import SkyReelsV2ImageToVideoPipeline
 from diffusers.schedulers.scheduling_ddim_cogvideox import CogVideoXDDIMScheduler
 from diffusers.schedulers.scheduling_dpm_cogvideox import CogVideoXDPMScheduler
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+from numpy.typing import NDArray
+from tiny import Shot, Tiny
 from tiny_words import (
     byt5_text,
     byt5_tokenizer,
@@ -47,6 +55,21 @@ from transformers import (
     SiglipVisionModel,
 )
 
+from clips.domain import Plan
+
+Made = tuple[Sequence[NDArray[np.float32]], ...]
+Plain = Callable[[Path, Shot], NDArray[np.float32]]
+
+_SMALL = Plan(width=48, height=32, frames=9, fps=24, credits=1)
+_SQUARE = Plan(width=64, height=64, frames=9, fps=24, credits=1)
+"""What the pipeline of HunyuanVideo 1.5 makes of a square photo by itself."""
+
+_PIECES = Plan(width=48, height=32, frames=17, fps=16, credits=1)
+"""More than CogVideoX decodes together."""
+
+_SECTIONS = Plan(width=32, height=32, frames=73, fps=30, credits=1)
+"""Two of FramePack's sections."""
+
 _STILL = str(pipeline_hunyuan_video_image2video.DEFAULT_PROMPT_TEMPLATE["template"])
 _TEXT = str(pipeline_hunyuan_video.DEFAULT_PROMPT_TEMPLATE["template"])
 
@@ -62,11 +85,11 @@ def save_cogvideox(folder: Path) -> Path:
             in_channels=8,
             out_channels=4,
             time_embed_dim=4,
-            text_embed_dim=16,
+            text_embed_dim=32,
             num_layers=2,
             sample_width=6,
             sample_height=4,
-            sample_frames=9,
+            sample_frames=17,
             max_text_seq_length=226,
             use_rotary_positional_embeddings=True,
             use_learned_positional_embeddings=True,
@@ -92,11 +115,11 @@ def save_cogvideox15(folder: Path) -> Path:
             out_channels=4,
             time_embed_dim=4,
             ofs_embed_dim=4,
-            text_embed_dim=16,
+            text_embed_dim=32,
             num_layers=2,
             sample_width=6,
             sample_height=4,
-            sample_frames=9,
+            sample_frames=17,
             patch_size_t=2,
             patch_bias=False,
             max_text_seq_length=226,
@@ -146,14 +169,14 @@ def save_hunyuan15(folder: Path) -> Path:
             in_channels=9,
             out_channels=4,
             num_attention_heads=2,
-            attention_head_dim=16,
+            attention_head_dim=8,
             num_layers=2,
             num_refiner_layers=1,
             mlp_ratio=2.0,
             text_embed_dim=16,
             text_embed_2_dim=32,
             image_embed_dim=8,
-            rope_axes_dim=(4, 6, 6),
+            rope_axes_dim=(2, 2, 4),
             target_size=64,
         ),
         vae=made(
@@ -174,9 +197,8 @@ def save_hunyuan15(folder: Path) -> Path:
 
 
 def save_framepack(folder: Path) -> Path:
-    """FramePack as it is published: a HunyuanVideo in one repository, `base`, whose network is replaced by the one in
-    `network`, and the eyes, with their folders, in `eyes`.
-    """
+    """FramePack as it is published: a HunyuanVideo, and beside it a network in place of its own, and eyes."""
+    parts = folder / "parts"
     torch.manual_seed(10)
     made(
         pipeline_hunyuan_video.HunyuanVideoPipeline,
@@ -198,7 +220,7 @@ def save_framepack(folder: Path) -> Path:
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
         text_encoder_2=clip_text(8),
         tokenizer_2=clip_tokenizer(),
-    ).save_pretrained(folder / "base")
+    ).save_pretrained(folder)
     HunyuanVideoFramepackTransformer3DModel(
         in_channels=4,
         out_channels=4,
@@ -213,9 +235,11 @@ def save_framepack(folder: Path) -> Path:
         has_image_proj=True,
         image_proj_dim=8,
         has_clean_x_embedder=True,
-    ).save_pretrained(folder / "network")
-    _siglip_vision().save_pretrained(folder / "eyes" / "image_encoder")
-    SiglipImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(folder / "eyes" / "feature_extractor")
+    ).save_pretrained(parts / "transformer")
+    _siglip_vision().save_pretrained(parts / "image_encoder" / "image_encoder")
+    SiglipImageProcessorPil(size={"height": 28, "width": 28}).save_pretrained(
+        parts / "feature_extractor" / "feature_extractor"
+    )
     return folder
 
 
@@ -263,13 +287,51 @@ def save_skyreels(folder: Path) -> Path:
     return folder
 
 
+def plain(
+    pipeline: type[DiffusionPipeline],
+    parts: Callable[[Path], Mapping[str, object]] = lambda _: {},
+    frames: Callable[[int], int] = lambda planned: planned,
+) -> Plain:
+    """See `Tiny`. `parts` are those from beside the folder, `frames` how many to ask for to get the planned ones."""
+
+    def render(folder: Path, shot: Shot) -> NDArray[np.float32]:
+        pipe = cast("Callable[..., Made]", pipeline.from_pretrained(folder, **parts(folder)))
+        called = inspect.signature(pipe).parameters
+        wishes = {
+            "image": shot.photo,
+            "last_image": shot.end_photo,
+            "prompt": shot.prompt,
+            "negative_prompt": shot.avoid,
+            "height": shot.plan.height,
+            "width": shot.plan.width,
+            "num_frames": frames(shot.plan.frames),
+            "num_inference_steps": shot.steps,
+            "guidance_scale": shot.guidance,
+            "generator": torch.Generator("cpu").manual_seed(shot.seed),
+            "output_type": "np",
+            "return_dict": False,
+        }
+        return pipe(**{name: wish for name, wish in wishes.items() if name in called})[0][0]
+
+    return render
+
+
+def _framepack_parts(folder: Path) -> Mapping[str, object]:
+    parts = folder / "parts"
+    return {
+        "transformer": HunyuanVideoFramepackTransformer3DModel.from_pretrained(parts / "transformer"),
+        "image_encoder": SiglipVisionModel.from_pretrained(parts / "image_encoder" / "image_encoder"),
+        "feature_extractor": SiglipImageProcessorPil.from_pretrained(parts / "feature_extractor" / "feature_extractor"),
+    }
+
+
 def _cogvideox(
     scheduler: CogVideoXDDIMScheduler | CogVideoXDPMScheduler, transformer: CogVideoXTransformer3DModel
 ) -> CogVideoXImageToVideoPipeline:
     return made(
         CogVideoXImageToVideoPipeline,
         tokenizer=t5_tokenizer(),
-        text_encoder=t5_text(16),
+        text_encoder=t5_text(32),
         vae=made(
             AutoencoderKLCogVideoX,
             down_block_types=("CogVideoXDownBlock3D",) * 4,
@@ -291,9 +353,9 @@ def _hunyuan_vae() -> AutoencoderKLHunyuanVideo:
         latent_channels=4,
         down_block_types=("HunyuanVideoDownBlock3D",) * 4,
         up_block_types=("HunyuanVideoUpBlock3D",) * 4,
-        block_out_channels=(8,) * 4,
+        block_out_channels=(4,) * 4,
         layers_per_block=1,
-        norm_num_groups=4,
+        norm_num_groups=2,
     )
 
 
@@ -308,3 +370,34 @@ def _siglip_vision() -> SiglipVisionModel:
             patch_size=14,
         )
     ).eval()
+
+
+TINIES = (
+    Tiny("cogvideox-5b-i2v", save_cogvideox, plain(CogVideoXImageToVideoPipeline), _PIECES, {"steps": 2}, streams=True),
+    Tiny(
+        "cogvideox-1.5-5b-i2v",
+        save_cogvideox15,
+        plain(CogVideoXImageToVideoPipeline),
+        _PIECES,
+        {"steps": 2},
+        streams=True,
+    ),
+    Tiny(
+        "hunyuan-i2v",
+        save_hunyuan,
+        plain(pipeline_hunyuan_video_image2video.HunyuanVideoImageToVideoPipeline),
+        _SMALL,
+        {"steps": 2},
+    ),
+    Tiny("hunyuan-1.5-480p", save_hunyuan15, plain(HunyuanVideo15ImageToVideoPipeline), _SQUARE, {"steps": 2}),
+    Tiny(
+        "framepack",
+        save_framepack,
+        plain(HunyuanVideoFramepackPipeline, _framepack_parts, lambda planned: (planned - 1) // 36 * 33),
+        _SECTIONS,
+        {"steps": 2},
+        refuses=frozenset(),
+        streams=True,
+    ),
+    Tiny("skyreels-v2-14b", save_skyreels, plain(SkyReelsV2ImageToVideoPipeline), _SMALL, {"steps": 2}, streams=True),
+)

@@ -1,7 +1,10 @@
 """The families whose network is a UNet, tiny: Stable Video Diffusion, I2VGen XL, PIA. See `tiny`."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import numpy as np
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_temporal_decoder import AutoencoderKLTemporalDecoder
@@ -10,13 +13,23 @@ from diffusers.models.unets.unet_i2vgen_xl import I2VGenXLUNet
 from diffusers.models.unets.unet_motion_model import MotionAdapter
 from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemporalConditionModel
 from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXLPipeline
+from diffusers.pipelines.deprecated.pia.pipeline_pia import PIAPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import StableVideoDiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 from diffusers.schedulers.scheduling_pndm import PNDMScheduler
+from numpy.typing import NDArray
+from tiny import Shot, Tiny
 from tiny_words import clip_text, clip_tokenizer, made
 from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+
+from clips.domain import Plan
+
+_CHUNKS = Plan(width=64, height=64, frames=10, fps=7, credits=1)
+"""Longer than the frames that SVD decodes together."""
+
+_FEW = Plan(width=128, height=64, frames=3, fps=8, credits=1)
 
 
 def save_svd(folder: Path) -> Path:
@@ -85,10 +98,7 @@ def save_i2vgen(folder: Path) -> Path:
 
 
 def save_pia(folder: Path) -> Path:
-    """PIA as it is published: a Stable Diffusion 1.5 in one repository, `base`, and in another the `adapter`.
-
-    The scheduler is the base's own, with which the pipeline cannot run.
-    """
+    """PIA as it is published: a Stable Diffusion 1.5, whose scheduler is none for PIA, and an adapter beside it."""
     torch.manual_seed(5)
     made(
         StableDiffusionPipeline,
@@ -111,7 +121,7 @@ def save_pia(folder: Path) -> Path:
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    ).save_pretrained(folder / "base")
+    ).save_pretrained(folder)
     made(
         MotionAdapter,
         block_out_channels=(8, 8),
@@ -119,8 +129,70 @@ def save_pia(folder: Path) -> Path:
         motion_norm_num_groups=2,
         motion_num_attention_heads=4,
         conv_in_channels=9,
-    ).save_pretrained(folder / "adapter")
+    ).save_pretrained(folder / "parts" / "motion_adapter")
     return folder
+
+
+def plain_svd(folder: Path, shot: Shot) -> NDArray[np.float32]:
+    """See `Tiny`."""
+    made = StableVideoDiffusionPipeline.from_pretrained(folder)(
+        image=shot.photo,
+        height=shot.plan.height,
+        width=shot.plan.width,
+        num_frames=shot.plan.frames,
+        num_inference_steps=shot.steps,
+        fps=shot.plan.fps,
+        decode_chunk_size=8,
+        generator=torch.Generator("cpu").manual_seed(shot.seed),
+        output_type="np",
+        return_dict=False,
+    )
+    return cast("NDArray[np.float32]", made[0])
+
+
+def plain_i2vgen(folder: Path, shot: Shot) -> NDArray[np.float32]:
+    """See `Tiny`."""
+    pipe = I2VGenXLPipeline.from_pretrained(folder)
+    pipe.text_encoder.text_model = SimpleNamespace(final_layer_norm=pipe.text_encoder.final_layer_norm)
+    with torch.random.fork_rng():
+        torch.manual_seed(shot.seed)
+        made = pipe(
+            prompt=shot.prompt,
+            negative_prompt=shot.avoid,
+            image=shot.photo,
+            height=shot.plan.height,
+            width=shot.plan.width,
+            target_fps=shot.plan.fps,
+            num_frames=shot.plan.frames,
+            num_inference_steps=shot.steps,
+            guidance_scale=shot.guidance,
+            generator=torch.Generator("cpu").manual_seed(shot.seed),
+            output_type="np",
+            return_dict=False,
+        )
+    return cast("tuple[NDArray[np.float32]]", made[0])[0]
+
+
+def plain_pia(folder: Path, shot: Shot) -> NDArray[np.float32]:
+    """See `Tiny`."""
+    adapter = MotionAdapter.from_pretrained(folder / "parts" / "motion_adapter")
+    pipe = PIAPipeline.from_pretrained(folder, motion_adapter=adapter)
+    pipe.scheduler = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    made = pipe(
+        prompt=shot.prompt,
+        negative_prompt=shot.avoid,
+        image=shot.photo,
+        height=shot.plan.height,
+        width=shot.plan.width,
+        num_frames=shot.plan.frames,
+        num_inference_steps=shot.steps,
+        guidance_scale=shot.guidance,
+        motion_scale=1,
+        generator=torch.Generator("cpu").manual_seed(shot.seed),
+        output_type="np",
+        return_dict=False,
+    )
+    return cast("tuple[NDArray[np.float32]]", made[0])[0]
 
 
 def _image_vae() -> AutoencoderKL:
@@ -131,6 +203,7 @@ def _image_vae() -> AutoencoderKL:
         block_out_channels=(4,) * 4,
         latent_channels=4,
         norm_num_groups=2,
+        sample_size=512,
     )
 
 
@@ -146,3 +219,10 @@ def _clip_vision(pixels: int, projection: int) -> CLIPVisionModelWithProjection:
             projection_dim=projection,
         )
     ).eval()
+
+
+TINIES = (
+    Tiny("svd-xt", save_svd, plain_svd, _CHUNKS, {"steps": 2}, streams=True, blurs=True),
+    Tiny("i2vgen-xl", save_i2vgen, plain_i2vgen, _FEW, {"steps": 2}, streams=True),
+    Tiny("pia", save_pia, plain_pia, _FEW, {"steps": 2}, streams=True),
+)

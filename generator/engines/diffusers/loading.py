@@ -11,7 +11,7 @@ from transformers.utils import logging as transformers_logging
 
 from clips.errors import SetupError
 from generator.engines.diffusers.family import Family
-from generator.engines.diffusers.weights import Advance, Sources, components, numbers
+from generator.engines.diffusers.weights import Advance, Sources, numbers
 
 _ROOM = 1.2  # the share of the weights that a render needs beside them, roughly; too little is mended by offloading
 
@@ -51,19 +51,23 @@ def load_pipeline(
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # they warn at each render of what is meant so
     usual = torch.bfloat16 if device.type == "cuda" else torch.float32
-    index = components(folder)
+    index = sources.components()
     dtypes = {name: torch.float32 if name in family.precise else usual for name in index}
-    sizes = {name: numbers(folder / name) * dtypes[name].itemsize for name in index}
+    sizes = {name: numbers(sources.at(name)) * dtypes[name].itemsize for name in index}
     placement = choose_placement(device, sum(sizes.values()))
     advance = begin(sum(sizes.values()))
     parts: dict[str, object] = {}
     try:
         for name, (library, kind) in index.items():
-            if not sizes[name] or library not in {"diffusers", "transformers"}:
-                continue  # tokenizer, scheduler …: small, and the pipeline's to load
-            advance(0)
+            if library not in {"diffusers", "transformers"}:
+                continue
             loader = getattr(import_module(library), kind)
-            part = loader.from_pretrained(folder / name, dtype=dtypes[name], use_safetensors=True)
+            if not sizes[name]:  # tokenizer, scheduler …: small, and the pipeline's to load where they are its own
+                if name in sources.parts:
+                    parts[name] = loader.from_pretrained(sources.at(name))
+                continue
+            advance(0)
+            part = loader.from_pretrained(sources.at(name), dtype=dtypes[name], use_safetensors=True)
             parts[name] = part.to(device) if placement is Placement.WHOLE else part
             advance(sizes[name])
         pipe = family.assemble(sources, parts)

@@ -8,7 +8,8 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -30,6 +31,11 @@ from clips.errors import RetryableError, SetupError
 
 _INDEX = "model_index.json"
 _KINDS = ("json", "safetensors", "model", "txt")
+_SELF_NAMED = (
+    ("config.json", "_class_name", "diffusers"),
+    ("config.json", "architectures", "transformers"),
+    ("preprocessor_config.json", "image_processor_type", "transformers"),
+)
 _ROOM = 1024**3  # left free on the disk, for the database and the clips
 
 Advance = Callable[[int], None]
@@ -38,10 +44,21 @@ Advance = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """All files of a model, on this machine. `loras` are merged into its weights, each from its file."""
+    """All files of a model, on this machine. `loras` are merged into its weights, each from its file; `parts` are the
+    folders of the components that take the place of the folder's own, or that it lacks.
+    """
 
     folder: Path
     loras: tuple[tuple[Lora, Path], ...] = ()
+    parts: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+    def components(self) -> dict[str, tuple[str, str]]:
+        """Name → (library, class); see `components`."""
+        return components(self.folder) | {name: _class_of(folder) for name, folder in self.parts.items()}
+
+    def at(self, name: str) -> Path:
+        """The folder of a component."""
+        return self.parts.get(name, self.folder / name)
 
 
 def find_all(model: Model, begin: Callable[[int], Advance]) -> Sources:
@@ -49,11 +66,14 @@ def find_all(model: Model, begin: Callable[[int], Advance]) -> Sources:
     if model.repo is None:
         raise SetupError(f"{model.name} names no `repo`. Mend the catalogue's entry.")
     loras = tuple((lora, find_file(lora.repo, lora.revision, lora.file, begin)) for lora in model.loras)
-    return Sources(find(model.repo, model.revision, begin), loras)
+    parts = {name: find_folder(part.repo, part.revision, part.folder, begin) for name, part in model.parts.items()}
+    return Sources(find(model.repo, model.revision, begin, without=parts.keys()), loras, parts)
 
 
-def find(repo: str, revision: str | None, begin: Callable[[int], Advance]) -> Path:
-    """The folder of a model, downloaded first where something is missing.
+def find(
+    repo: str, revision: str | None, begin: Callable[[int], Advance], without: AbstractSet[str] = frozenset()
+) -> Path:
+    """The folder of a model, downloaded first where something is missing, but for the components `without`.
 
     `repo` is a hub id or a folder. `begin` is told once how many bytes are to be downloaded. Raises `SetupError` with
     what the host has to do, `RetryableError` where the network may mend by itself, and whatever the progress raises.
@@ -62,7 +82,8 @@ def find(repo: str, revision: str | None, begin: Callable[[int], Advance]) -> Pa
         return folder
     try:
         index = Path(hf_hub_download(repo, _INDEX, revision=revision))
-        wanted = [_INDEX, *(f"{name}/*.{kind}" for name in components(index.parent) for kind in _KINDS)]
+        names = components(index.parent).keys() - without
+        wanted = [_INDEX, *(f"{name}/*.{kind}" for name in sorted(names) for kind in _KINDS)]
         return _download(repo, revision, wanted, begin)
     except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
         raise _in_words(error, repo, revision) from error
@@ -76,6 +97,19 @@ def find_file(repo: str, revision: str | None, file: str, begin: Callable[[int],
         return folder / file
     try:
         return _download(repo, revision, [file], begin) / file
+    except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
+        raise _in_words(error, repo, revision) from error
+
+
+def find_folder(repo: str, revision: str | None, folder: str, begin: Callable[[int], Advance]) -> Path:
+    """One component of a repository; see `find`."""
+    if own := _own_folder(repo):
+        if not (own / folder).is_dir():
+            raise SetupError(f"There is no {folder} in {own}. Mend the catalogue's entry.")
+        return own / folder
+    prefix = f"{folder}/" if folder else ""
+    try:
+        return _download(repo, revision, [f"{prefix}*.{kind}" for kind in _KINDS], begin) / folder
     except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
         raise _in_words(error, repo, revision) from error
 
@@ -111,6 +145,23 @@ def components(folder: Path) -> dict[str, tuple[str, str]]:
         for library, kind in [cast("list[object]", entry)]
         if isinstance(library, str) and isinstance(kind, str)
     }
+
+
+def _class_of(folder: Path) -> tuple[str, str]:
+    """The library and class of a component that no index names: it tells them itself."""
+    for file, key, library in _SELF_NAMED:
+        try:
+            config = cast("dict[str, object]", json.loads((folder / file).read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise SetupError(f"{folder / file} cannot be read: {error}.") from error
+        match config.get(key):
+            case str(name) | [str(name), *_]:
+                return library, name
+            case _:
+                continue
+    raise SetupError(f"{folder} does not say what it is: no config in it names a class. Mend `parts` in the catalogue.")
 
 
 def numbers(component: Path) -> int:

@@ -1,0 +1,104 @@
+"""CogVideoX image-to-video: 1.0, of one size and length, and 1.5."""
+
+from collections.abc import Set as AbstractSet
+from typing import ClassVar, cast
+
+import torch
+from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import CogVideoXImageToVideoPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+from clips.domain import Plan
+from clips.errors import SetupError
+from generator.engines.diffusers.decoding import decode_streamed
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.steering import replaced
+
+
+class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
+    """See `Family`."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = CogVideoXImageToVideoPipeline
+    precise = frozenset({"vae"})
+    steps = 50
+    guidance = 6.0
+
+    @property
+    def grid(self) -> Grid:
+        """1.0 learned a position for each latent, and so has one length."""
+        side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
+        along: int = self._trained[2] - 1 if self._trained else self._pipe.vae_scale_factor_temporal
+        return Grid(width=side, height=side, frames=along)
+
+    @property
+    def _trained(self) -> tuple[int, int, int] | None:
+        """Width, height and frames of the clips of 1.0; 1.5 renders any."""
+        across, network = self._pipe.vae_scale_factor_spatial, self._pipe.transformer.config
+        if not network.use_learned_positional_embeddings:
+            return None
+        return network.sample_width * across, network.sample_height * across, network.sample_frames
+
+    def check(self, plan: Plan, inputs: AbstractSet[str]) -> None:
+        """1.0 has one size too."""
+        super().check(plan, inputs)
+        if self._trained and (plan.width, plan.height) != self._trained[:2]:
+            width, height, _ = self._trained
+            raise SetupError(
+                f"{self._model.title} renders {width}x{height} and nothing else, also for a portrait photo. Mend the "
+                "catalogue's entry."
+            )
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The text, and the photo as the VAE sees it."""
+        return *super().encoders(), (self._pipe.vae, "encode")
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """The generator serves the photo's latents, then the noise, then the steps of a sampler that adds more."""
+        pipe, plan = self._pipe, scene.plan
+        across = pipe.vae_scale_factor_spatial
+        channels: int = pipe.transformer.config.in_channels // 2
+        frames = self._frames(scene) + self._padding(scene)
+        prepare = pipe.prepare_latents
+
+        def prepared(*args: object) -> tuple[torch.Tensor, torch.Tensor]:
+            _, photo = cast("tuple[torch.Tensor, torch.Tensor]", prepare(*args))  # pyright: ignore[reportArgumentType]
+            latents = noise.draw((1, frames, channels, plan.height // across, plan.width // across))
+            return latents.to(photo) * pipe.scheduler.init_noise_sigma, photo
+
+        with replaced(pipe, "prepare_latents", prepared):
+            made = pipe(
+                image=scene.photo,
+                prompt=prompt(scene.spec),
+                negative_prompt=scene.spec.avoid,
+                height=plan.height,
+                width=plan.width,
+                num_frames=plan.frames,
+                num_inference_steps=scene.steps,
+                guidance_scale=scene.guidance,
+                max_sequence_length=pipe.transformer.config.max_text_seq_length,
+                generator=noise.generator,
+                latents=cast("torch.FloatTensor", torch.empty(0)),  # drawn in `prepared`
+                output_type="latent",
+                return_dict=False,
+            )
+        return cast("Latents", made)
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """Two latent frames at a time, causally; the padding comes first and is left out."""
+        vae = self._pipe.vae
+        clip = latents[0][:, self._padding(scene) :].transpose(1, 2)
+        clip = 1 / vae.config.scaling_factor * clip.to(vae.dtype)
+        if vae.use_tiling:
+            out.frames(vae.decode(clip, return_dict=False)[0])
+        else:
+            decode_streamed(vae, clip, out)
+
+    def _frames(self, scene: Scene) -> int:
+        return (scene.plan.frames - 1) // self._pipe.vae_scale_factor_temporal + 1
+
+    def _padding(self, scene: Scene) -> int:
+        """1.5 takes latent frames in pairs."""
+        return -self._frames(scene) % (self._pipe.transformer.config.patch_size_t or 1)
+
+
+FAMILY = CogVideoX

@@ -1,0 +1,97 @@
+"""FramePack: a HunyuanVideo that paints a clip section by section, the last one first."""
+
+from typing import ClassVar, cast
+
+import torch
+from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import HunyuanVideoFramepackPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.steering import replaced
+
+_WINDOW = 9  # latent frames that a section adds; what the network was trained with
+
+
+class FramePack(Family[HunyuanVideoFramepackPipeline]):
+    """See `Family`."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoFramepackPipeline
+    precise = frozenset({"vae"})
+    steps = 25
+    guidance = 9.0
+
+    @property
+    def grid(self) -> Grid:
+        """Whole sections only."""
+        side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
+        return Grid(width=side, height=side, frames=_WINDOW * self._pipe.vae_scale_factor_temporal)
+
+    @property
+    def inputs(self) -> frozenset[str]:
+        """Since the last section is painted first, it can be given its end."""
+        return frozenset({"end_photo"})
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The text. The photos' latents are sampled anew in each take."""
+        return super().encoders()
+
+    def updates(self, scene: Scene) -> int:
+        """Each section has all the steps."""
+        return scene.steps * self._sections(scene)
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """The latents of each section with what lies behind it, in the order in which they were painted."""
+        pipe, plan = self._pipe, scene.plan
+        across = pipe.vae_scale_factor_spatial
+        channels: int = pipe.transformer.config.in_channels
+
+        def latents(*_: object, dtype: torch.dtype, device: torch.device, **__: object) -> torch.Tensor:
+            shape = (1, channels, _WINDOW, plan.height // across, plan.width // across)
+            return noise.draw(shape).to(device, dtype)
+
+        with replaced(pipe, "prepare_latents", latents):
+            made = pipe(
+                image=scene.photo,
+                last_image=scene.end_photo,
+                prompt=prompt(scene.spec),
+                height=plan.height,
+                width=plan.width,
+                num_frames=self._sections(scene) * self._overlap,
+                latent_window_size=_WINDOW,
+                num_inference_steps=scene.steps,
+                guidance_scale=scene.guidance,
+                generator=noise.generator,  # samples the photos' latents, before the noise
+                output_type="latent",
+                return_dict=False,
+            )
+        return tuple(cast("tuple[list[torch.Tensor]]", made)[0])
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """From the front of the clip, the last section painted: each is decoded with the beginning of the one behind
+        it, and fades over into that one's own beginning.
+        """
+        del scene
+        vae, overlap, window = self._pipe.vae, self._overlap, 2 * _WINDOW
+        tail: torch.Tensor | None = None
+        for position, section in enumerate(reversed(latents)):
+            ahead = section[:, :, : window + 1 if position == 0 else window].to(vae.dtype)
+            video = cast("torch.Tensor", vae.decode(ahead / vae.config.scaling_factor, return_dict=False)[0])
+            if tail is not None:
+                weights = torch.linspace(1, 0, overlap, dtype=video.dtype, device=video.device).view(1, 1, -1, 1, 1)
+                out.frames(weights * tail + (1 - weights) * video[:, :, :overlap])
+                video = video[:, :, overlap:]
+            last = position == len(latents) - 1
+            out.frames(video if last else video[:, :, :-overlap])
+            tail = video[:, :, -overlap:]
+
+    @property
+    def _overlap(self) -> int:
+        """Frames that a section's latents alone decode to."""
+        return (_WINDOW - 1) * self._pipe.vae_scale_factor_temporal + 1
+
+    def _sections(self, scene: Scene) -> int:
+        return (scene.plan.frames - 1) // (_WINDOW * self._pipe.vae_scale_factor_temporal)
+
+
+FAMILY = FramePack

@@ -1,0 +1,67 @@
+"""HunyuanVideo image-to-video."""
+
+from typing import ClassVar, cast
+
+from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_image2video import HunyuanVideoImageToVideoPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+from clips.catalog import Model
+from clips.errors import SetupError
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.noise import Noise
+
+
+class Hunyuan(Family[HunyuanVideoImageToVideoPipeline]):
+    """See `Family`."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoImageToVideoPipeline
+    precise = frozenset({"vae"})
+    steps = 50
+    guidance = 6.0
+
+    def __init__(self, pipe: HunyuanVideoImageToVideoPipeline, model: Model) -> None:
+        super().__init__(pipe, model)
+        if pipe.transformer.config.image_condition_type != "token_replace":
+            raise SetupError(
+                f"{model.repo} has the first, 33-channel HunyuanVideo I2V, whose clips leave the photo. Take the later "
+                "weights: hunyuanvideo-community/HunyuanVideo-I2V."
+            )
+
+    @property
+    def grid(self) -> Grid:
+        """Pixels a latent times the latents that the transformer takes together."""
+        side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
+        return Grid(width=side, height=side, frames=self._pipe.vae_scale_factor_temporal)
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The photo as the VAE sees it, then text and photo together."""
+        return (self._pipe.vae, "encode"), *super().encoders()
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """The guidance is an input of the distilled transformer: one call a step, and nothing to say what to avoid."""
+        pipe, plan = self._pipe, scene.plan
+        across = pipe.vae_scale_factor_spatial
+        frames = (plan.frames - 1) // pipe.vae_scale_factor_temporal + 1
+        channels: int = pipe.transformer.config.in_channels
+        made = pipe(
+            image=scene.photo,
+            prompt=prompt(scene.spec),
+            height=plan.height,
+            width=plan.width,
+            num_frames=plan.frames,
+            num_inference_steps=scene.steps,
+            guidance_scale=scene.guidance,
+            latents=noise.draw((1, channels, frames, plan.height // across, plan.width // across)),
+            output_type="latent",
+            return_dict=False,
+        )
+        return cast("Latents", made)
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """As a whole: the VAE blends pieces that overlap in time."""
+        del scene
+        vae = self._pipe.vae
+        out.frames(vae.decode(latents[0].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0])
+
+
+FAMILY = Hunyuan

@@ -1,0 +1,83 @@
+"""HunyuanVideo 1.5 image-to-video: 480p and 720p, and their distilled weights."""
+
+from typing import ClassVar, cast
+
+import torch
+from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5_image2video import (
+    HunyuanVideo15ImageToVideoPipeline,
+)
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.steering import replaced
+
+Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+"""What a text is for the model: the states of the words and their mask, those of quoted letters and their mask."""
+
+
+class Hunyuan15(Family[HunyuanVideo15ImageToVideoPipeline]):
+    """See `Family`."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideo15ImageToVideoPipeline
+    precise = frozenset({"vae"})
+    steps = 50
+    guidance = 6.0
+
+    @property
+    def grid(self) -> Grid:
+        """Pixels a latent times the latents that the transformer takes together."""
+        side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
+        return Grid(width=side, height=side, frames=self._pipe.vae_scale_factor_temporal)
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The prompt, what to avoid, and the photo as the vision model and as the VAE see it."""
+        return (self, "words"), (self, "avoided"), (self._pipe, "encode_image"), (self._pipe.vae, "encode")
+
+    def words(self, text: str) -> Words:
+        """The prompt as the model reads it."""
+        return self._pipe.encode_prompt(text, dtype=self._pipe.transformer.dtype)
+
+    def avoided(self, text: str) -> Words:
+        """What to avoid: the same, under a name of its own, because the last of each is remembered."""
+        return self.words(text)
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """Guidance is an object of the pipeline; so is the size, which it would pick by the photo's aspect."""
+        pipe, plan = self._pipe, scene.plan
+        across = pipe.vae_scale_factor_spatial
+        frames = (plan.frames - 1) // pipe.vae_scale_factor_temporal + 1
+        pipe.guider = pipe.guider.new(guidance_scale=scene.guidance)
+        said, said_mask, letters, letters_mask = self.words(prompt(scene.spec))
+        avoided, avoided_mask, avoided_letters, avoided_letters_mask = self.avoided(scene.spec.avoid)
+
+        def size(**_: object) -> tuple[int, int]:
+            return plan.height, plan.width
+
+        with replaced(pipe.video_processor, "calculate_default_height_width", size):
+            made = pipe(
+                image=scene.photo,
+                num_frames=plan.frames,
+                num_inference_steps=scene.steps,
+                latents=noise.draw((1, pipe.num_channels_latents, frames, plan.height // across, plan.width // across)),
+                prompt_embeds=said,
+                prompt_embeds_mask=said_mask,
+                prompt_embeds_2=letters,
+                prompt_embeds_mask_2=letters_mask,
+                negative_prompt_embeds=avoided,
+                negative_prompt_embeds_mask=avoided_mask,
+                negative_prompt_embeds_2=avoided_letters,
+                negative_prompt_embeds_mask_2=avoided_letters_mask,
+                output_type="latent",
+                return_dict=False,
+            )
+        return cast("Latents", made)
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """As a whole: the VAE looks both ways in time."""
+        del scene
+        vae = self._pipe.vae
+        out.frames(vae.decode(latents[0].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0])
+
+
+FAMILY = Hunyuan15

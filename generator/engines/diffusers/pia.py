@@ -1,0 +1,81 @@
+"""PIA: a Stable Diffusion 1.5 model of images, and an adapter that moves what it paints."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from diffusers.pipelines.deprecated.pia.pipeline_pia import PIAPipeline
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
+
+from clips.domain import Strength
+from generator.engines.diffusers.decoding import decode_each
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, described
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.weights import Sources
+
+if TYPE_CHECKING:
+    from diffusers.models.modeling_utils import ModelMixin
+
+_MOTION_SCALES = {Strength.LOW: 0, Strength.MEDIUM: 1, Strength.HIGH: 2}
+
+
+class Pia(Family[PIAPipeline]):
+    """See `Family`."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = PIAPipeline
+    precise = frozenset({"vae"})
+    steps = 25
+    guidance = 7.5
+
+    @classmethod
+    def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
+        """The pipeline makes one network of the image model's and the adapter, on the CPU.
+
+        It cannot run the scheduler that Stable Diffusion comes with.
+        """
+        pipe = super().assemble(sources, parts)
+        pipe.unet.to(cast("ModelMixin", parts["unet"]).device)
+        pipe.register_modules(
+            motion_adapter=None,  # its weights are in the network now
+            scheduler=EulerDiscreteScheduler.from_config(pipe.scheduler.config),
+        )
+        return pipe
+
+    @property
+    def grid(self) -> Grid:
+        """Up to as many frames as the adapter knows places for; the catalogue says how many."""
+        return Grid(width=self._pipe.vae_scale_factor, height=self._pipe.vae_scale_factor, frames=1, offset=0)
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The text, and the photo as the VAE sees it."""
+        return *super().encoders(), (self._pipe.vae, "encode")
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """How much moves is the motion scale, not words."""
+        pipe, plan = self._pipe, scene.plan
+        across = pipe.vae_scale_factor
+        channels: int = pipe.vae.config.latent_channels
+        made = pipe(
+            image=scene.photo,
+            prompt=described(scene.spec),
+            negative_prompt=scene.spec.avoid,
+            height=plan.height,
+            width=plan.width,
+            num_frames=plan.frames,
+            num_inference_steps=scene.steps,
+            guidance_scale=scene.guidance,
+            motion_scale=_MOTION_SCALES[scene.spec.strength],
+            latents=noise.draw((1, channels, plan.frames, plan.height // across, plan.width // across)),
+            generator=noise.generator,  # samples the photo's latents, after the noise
+            output_type="latent",
+            return_dict=False,
+        )
+        return cast("Latents", made)
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """Frame by frame: the VAE is the image model's."""
+        del scene
+        decode_each(self._pipe.vae, latents[0], out)
+
+
+FAMILY = Pia

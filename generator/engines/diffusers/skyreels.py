@@ -1,0 +1,61 @@
+"""SkyReels V2 image-to-video: Wan 2.1's parts around a network of its own."""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import ClassVar, cast
+
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_i2v import SkyReelsV2ImageToVideoPipeline
+from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
+
+from generator.engines.diffusers.family import Latents, Scene, prompt
+from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.wan import Wan
+from generator.engines.diffusers.weights import Sources
+
+_FLOW_SHIFT = 5.0  # for photos; 8 is for words alone
+
+
+class SkyReels(Wan):
+    """See `Family`. The grid and the decode are Wan's."""
+
+    pipeline: ClassVar[type[DiffusionPipeline]] = SkyReelsV2ImageToVideoPipeline
+
+    @classmethod
+    def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
+        """The scheduler's shift differs between words and photos, and the repositories do not keep them apart."""
+        pipe = super().assemble(sources, parts)
+        pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=_FLOW_SHIFT)
+        return pipe
+
+    @property
+    def inputs(self) -> AbstractSet[str]:
+        """The pipeline would take an end photo, for which these weights were not trained."""
+        return frozenset()
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The text, and the photo as the vision model and as the VAE see it."""
+        return (self._pipe, "encode_prompt"), (self._pipe, "encode_image"), (self._pipe.vae, "encode")
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """Classifier-free guidance runs the transformer twice a step, unless the guidance is 1."""
+        pipe, plan = cast("SkyReelsV2ImageToVideoPipeline", self._pipe), scene.plan
+        across, along = pipe.vae_scale_factor_spatial, pipe.vae_scale_factor_temporal
+        frames = (plan.frames - 1) // along + 1
+        made = pipe(
+            image=scene.photo,
+            prompt=prompt(scene.spec),
+            negative_prompt=scene.spec.avoid,
+            height=plan.height,
+            width=plan.width,
+            num_frames=plan.frames,
+            num_inference_steps=scene.steps,
+            guidance_scale=scene.guidance,
+            latents=noise.draw((1, pipe.vae.config.z_dim, frames, plan.height // across, plan.width // across)),
+            output_type="latent",
+            return_dict=False,
+        )
+        return cast("Latents", made)
+
+
+FAMILY = SkyReels
