@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +24,7 @@ from clips.video import Encoder
 from courier.endpoint import point_at
 from generator.engines.replicate.account import PROVIDER
 from generator.engines.replicate.api import Replicate
+from zoetrope.findings import Finding
 
 NEEDED = discord.Permissions(
     view_channel=True,
@@ -35,15 +35,6 @@ NEEDED = discord.Permissions(
 )
 """What the bot must be allowed in a server; the history, to find a message of its own that a crash left unmarked."""
 _LEAST_DISK = 2 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check's outcome. `fix` is empty exactly where all is well."""
-
-    check: str
-    found: str
-    fix: str = ""
 
 
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
