@@ -18,6 +18,7 @@ from clips.entries import Entry
 from clips.errors import MemberError, SetupError
 from clips.hosting import Hosted, Tool
 from clips.lengths import FrameRule, in_frames
+from clips.servers import HONOURED, Server
 
 
 class EngineKind(StrEnum):
@@ -88,6 +89,7 @@ class Model(Entry):
     steps: int | None = Field(default=None, ge=1)
     guidance: float | None = None
     loras: tuple[Lora, ...] = ()
+    server: Server | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -104,6 +106,10 @@ class Model(Entry):
             raise ValueError("a diffusers model needs a family and a repo")
         if (self.engine is EngineKind.REPLICATE) != (self.hosted is not None):
             raise ValueError("a model on replicate, and no other, needs a table hosted")
+        if (self.engine is EngineKind.VIDEOS_API) != (self.server is not None):
+            raise ValueError("a model of videos-api, and no other, needs a table server")
+        if self.server is not None and not self.accepts <= HONOURED:
+            raise ValueError(f"a model of videos-api accepts no more than {', '.join(sorted(HONOURED))}")
         if self.hosted is not None and set(self.hosted.usd) != set(self.sizes):
             raise ValueError("usd and sizes must name the same sizes")
         if not self.needs - {Accepts.PHOTO} <= self.accepts or not set(self.frames_at) <= set(self.sizes):
