@@ -127,6 +127,11 @@ class Model(Entry):
         return self.hosted.provider if self.hosted else None
 
     @property
+    def renderer(self) -> str:
+        """Where its jobs are known by name: its provider, or its own server."""
+        return self.provider or self.name
+
+    @property
     def takes_photo(self) -> bool:
         """Is there a first frame to give it?"""
         return Accepts.PHOTO in self.accepts | self.needs

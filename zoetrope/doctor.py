@@ -24,6 +24,7 @@ from clips.video import Encoder
 from courier.endpoint import point_at
 from generator.engines.replicate.account import PROVIDER
 from generator.engines.replicate.api import Replicate
+from generator.engines.videos_api.server import VideoServer
 from zoetrope.findings import Finding
 
 NEEDED = discord.Permissions(
@@ -47,6 +48,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         ("discord", _discord),
         ("models", _models),
         ("replicate", _replicate),
+        ("servers", _servers),
     )
     for name, check in checks:
         try:
@@ -162,6 +164,27 @@ async def _replicate(settings: Settings) -> list[Finding]:
     except RetryableError as error:
         return [Finding(PROVIDER, "does not answer", f"Check the network: {error}.")]
     return [Finding(PROVIDER, "the key is taken")]
+
+
+async def _servers(settings: Settings) -> list[Finding]:
+    """The host's own servers of models that are to run."""
+    catalog = Catalog.load(settings.catalog)
+    return [
+        await _server(model)
+        for name in settings.model_names
+        if (model := catalog.get(name)) and model.server is not None
+    ]
+
+
+async def _server(model: Model) -> Finding:
+    try:
+        async with VideoServer.of(model) as server:
+            await server.check()
+            return Finding(model.name, f"{server.name} is up")
+    except SetupError as error:
+        return Finding(model.name, "its server cannot be used", str(error))
+    except RetryableError as error:
+        return Finding(model.name, "its server does not answer", f"Start it again: {error}.")
 
 
 def _model(name: str, model: Model | None) -> Finding:

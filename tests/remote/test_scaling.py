@@ -1,4 +1,4 @@
-"""What docs/scaling.md has a host copy is a catalogue, and what a catalogue says of a server is checked."""
+"""What the pages have a host copy is a catalogue, and what a catalogue says of a server is checked."""
 
 import re
 from pathlib import Path
@@ -22,6 +22,16 @@ def test_each_entry_of_the_page_is_a_model_on_its_server(entry: str, dialect: Di
     assert model.server is not None
     assert model.server.dialect is dialect
     assert not model.paid
+
+
+def test_the_entry_of_the_page_on_hosted_models_is_one(tmp_path: Path):
+    page = (PAGE.parent / "hosted.md").read_text(encoding="utf-8")
+    [entry] = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    own = tmp_path / "catalog.toml"
+    own.write_text(entry)
+    model = Catalog.load(own).find("my-favourite")
+    assert model.paid
+    assert model.provider == "replicate"
 
 
 @pytest.mark.parametrize(
