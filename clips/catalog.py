@@ -18,6 +18,7 @@ from clips.entries import Entry
 from clips.errors import MemberError, SetupError
 from clips.hosting import Hosted, Tool
 from clips.lengths import FrameRule, in_frames
+from clips.servers import HONOURED, Server
 
 
 class EngineKind(StrEnum):
@@ -101,6 +102,7 @@ class Model(Entry):
     renoise: bool = False
     loras: tuple[Lora, ...] = ()
     parts: dict[str, Part] = Field(default_factory=dict[str, Part])
+    server: Server | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -117,6 +119,10 @@ class Model(Entry):
             raise ValueError("a diffusers model needs a family and a repo")
         if (self.engine is EngineKind.REPLICATE) != (self.hosted is not None):
             raise ValueError("a model on replicate, and no other, needs a table hosted")
+        if (self.engine is EngineKind.VIDEOS_API) != (self.server is not None):
+            raise ValueError("a model of videos-api, and no other, needs a table server")
+        if self.server is not None and not self.accepts <= HONOURED:
+            raise ValueError(f"a model of videos-api accepts no more than {', '.join(sorted(HONOURED))}")
         if self.hosted is not None and set(self.hosted.usd) != set(self.sizes):
             raise ValueError("usd and sizes must name the same sizes")
         if not self.needs - {Accepts.PHOTO} <= self.accepts or not set(self.frames_at) <= set(self.sizes):
@@ -134,6 +140,11 @@ class Model(Entry):
     def provider(self) -> str | None:
         """Who is paid for it."""
         return self.hosted.provider if self.hosted else None
+
+    @property
+    def renderer(self) -> str:
+        """Where its jobs are known by name: its provider, or its own server."""
+        return self.provider or self.name
 
     @property
     def takes_photo(self) -> bool:

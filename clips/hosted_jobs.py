@@ -68,7 +68,9 @@ _REMEMBER = """
     ON CONFLICT (take_id) DO UPDATE SET external_id = $3 WHERE j.external_id IS NULL OR j.external_id = $3
     RETURNING true
 """
-_FORGET = "DELETE FROM hosted_jobs WHERE take_id = $1 AND external_id = $2 AND outcome IS NULL"
+_FORGET = """
+    DELETE FROM hosted_jobs WHERE take_id = $1 AND external_id IS NOT DISTINCT FROM $2 AND price = 0
+"""
 _SETTLE = """
     UPDATE hosted_jobs SET outcome = $2, microdollars = $3, ended_at = clock_timestamp()
     WHERE take_id = $1 AND outcome IS NULL RETURNING true
@@ -78,6 +80,11 @@ _LEFT_BEHIND = """
     SELECT j.*, clock_timestamp() - j.intended_at AS age FROM hosted_jobs j JOIN takes t USING (take_id)
     WHERE j.provider = $1 AND j.outcome IS NULL AND t.state IN ('done', 'failed', 'cancelled')
     ORDER BY j.created_at LIMIT 20
+"""
+_OVER = """
+    SELECT j.*, clock_timestamp() - j.intended_at AS age FROM hosted_jobs j JOIN takes t USING (take_id)
+    WHERE j.provider = $1 AND j.price = 0 AND t.state IN ('done', 'failed', 'cancelled')
+    ORDER BY j.created_at LIMIT 100
 """
 _UNDECIDED = "SELECT take_id FROM hosted_jobs WHERE outcome = 'undecided' AND ended_at > now() - $1::interval"
 
@@ -106,9 +113,14 @@ async def remember(pool: Pool, take_id: TakeId, provider: str, external_id: str)
     )
 
 
-async def forget(pool: Pool, take_id: TakeId, external_id: str) -> None:
+async def forget(pool: Pool, take_id: TakeId, external_id: str | None) -> None:
     """Strike out a job that is gone and cost nothing, so that the take can have another."""
     await retrying(pool, lambda conn: conn.execute(_FORGET, take_id, external_id), one_statement=True)
+
+
+async def over(pool: Pool, provider: str) -> list[HostedJob]:
+    """Jobs that cost nothing and whose takes have ended, well or not."""
+    return [_job(row) for row in await pool.fetch(_OVER, provider)]
 
 
 async def settle(pool: Pool, take_id: TakeId, outcome: Outcome, microdollars: int) -> None:

@@ -23,6 +23,8 @@ class Hosted(Entry):
     usd_with_sound: dict[Size, float] = Field(default_factory=dict[Size, float])
     usd_gpu_second: float | None = None
     fields: dict[str, ProviderField]
+    defaults: dict[str, str | int | float | bool] = Field(default_factory=dict[str, str | int | float | bool])
+    """What the provider is known to do where nothing is sent: `zoetrope doctor --hosted` tells when that changes."""
 
     def microdollars(self, seconds: float, size: Size, *, sound: bool = False) -> int:
         """The price of so much video."""

@@ -3,7 +3,12 @@
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
+
+from clips.entries import Entry
+
+HONOURED = frozenset({"motion", "avoid", "camera", "strength", "seed"})
+"""What a model on such a server can accept: all that it can be told is words and a seed."""
 
 
 class Dialect(StrEnum):
@@ -14,10 +19,8 @@ class Dialect(StrEnum):
     FASTVIDEO = "fastvideo"
 
 
-class Server(BaseModel):
+class Server(Entry):
     """A server of one model, on the host's own machines: its address can be private, its renders cost nothing."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     """`http://host:port`, without the `/v1`."""

@@ -17,7 +17,7 @@ class TakeMemory:
         self._pool = pool
         self._watch = watch
         self._take_id = watch.claim.take_id
-        self._provider = model.provider or model.engine
+        self._provider = model.renderer
         self._checkpoints = checkpoints
 
     async def recall(self) -> HostedJob | None:

@@ -12,6 +12,7 @@ from generator.companions import beside
 from generator.engines.gates import Gate
 from generator.engines.loading import Shelf
 from generator.engines.replicate.account import ReplicateAccount
+from generator.engines.videos_api.cluster import Cluster
 from generator.heartbeat import Offer
 from generator.stopping import Stopping
 from generator.takes import Engines
@@ -44,6 +45,10 @@ async def stations(
         account = await stack.enter_async_context(ReplicateAccount.open(settings.replicate_url, key, pool))
         await stack.enter_async_context(beside(stopping, account.keep()))
         found.append(Station(hosted, account, settings.hosted_at_once, account.gate))
+    for name, model in _of(models, EngineKind.VIDEOS_API).items():
+        cluster = await stack.enter_async_context(Cluster.open(model, pool))
+        await stack.enter_async_context(beside(stopping, cluster.keep()))
+        found.append(Station({name: model}, cluster, gate=cluster.gate))
     return found
 
 

@@ -25,6 +25,7 @@ from clips.settings import Settings
 from zoetrope.animate import Order, animate_photo
 from zoetrope.demo import Demo
 from zoetrope.doctor import examine
+from zoetrope.hosted import examine_hosted
 from zoetrope.paid import approve, show, withdraw
 
 app = typer.Typer(
@@ -160,13 +161,22 @@ def migrate() -> None:
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    *,
+    hosted: Annotated[
+        bool, typer.Option(help="Compare the hosted models of the catalogue with the provider's schemas instead.")
+    ] = False,
+    schemas: Annotated[
+        Path | None, typer.Option(help="A folder of recorded schemas to compare with; nobody is asked.")
+    ] = None,
+) -> None:
     """Check database, blobs, ffmpeg, token, permissions and model files, and say what to do about each."""
 
     async def check() -> bool:
         table = Table("", "check", "found", "what to do", box=None, pad_edge=False)
         ill = False
-        async for finding in examine(Settings.load()):
+        settings = Settings.load()
+        async for finding in examine_hosted(settings, schemas) if hosted or schemas else examine(settings):
             ill |= bool(finding.fix)
             mark = "[red]✗" if finding.fix else "[green]✓"
             table.add_row(mark, escape(finding.check), escape(finding.found), escape(finding.fix))

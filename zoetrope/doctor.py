@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +24,8 @@ from clips.video import Encoder
 from courier.endpoint import point_at
 from generator.engines.replicate.account import PROVIDER
 from generator.engines.replicate.api import Replicate
+from generator.engines.videos_api.server import VideoServer
+from zoetrope.findings import Finding
 
 NEEDED = discord.Permissions(
     view_channel=True,
@@ -37,15 +38,6 @@ NEEDED = discord.Permissions(
 _LEAST_DISK = 2 * 1024**3
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One check's outcome. `fix` is empty exactly where all is well."""
-
-    check: str
-    found: str
-    fix: str = ""
-
-
 async def examine(settings: Settings) -> AsyncIterator[Finding]:
     """Every check in turn. Nothing stops the ones after it, and nothing is changed but a probe blob put and removed."""
     checks: tuple[tuple[str, Callable[[Settings], Awaitable[list[Finding]]]], ...] = (
@@ -56,6 +48,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         ("discord", _discord),
         ("models", _models),
         ("replicate", _replicate),
+        ("servers", _servers),
     )
     for name, check in checks:
         try:
@@ -171,6 +164,27 @@ async def _replicate(settings: Settings) -> list[Finding]:
     except RetryableError as error:
         return [Finding(PROVIDER, "does not answer", f"Check the network: {error}.")]
     return [Finding(PROVIDER, "the key is taken")]
+
+
+async def _servers(settings: Settings) -> list[Finding]:
+    """The host's own servers of models that are to run."""
+    catalog = Catalog.load(settings.catalog)
+    return [
+        await _server(model)
+        for name in settings.model_names
+        if (model := catalog.get(name)) and model.server is not None
+    ]
+
+
+async def _server(model: Model) -> Finding:
+    try:
+        async with VideoServer.of(model) as server:
+            await server.check()
+            return Finding(model.name, f"{server.name} is up")
+    except SetupError as error:
+        return Finding(model.name, "its server cannot be used", str(error))
+    except RetryableError as error:
+        return Finding(model.name, "its server does not answer", f"Start it again: {error}.")
 
 
 def _model(name: str, model: Model | None) -> Finding:

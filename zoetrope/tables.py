@@ -1,12 +1,17 @@
 """The README's tables of settings and models, made from the code. `python -m zoetrope.tables` renews them."""
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from clips.catalog import Accepts, Catalog, Model
+from clips.domain import Size
+from clips.hosting import Hosted
+from clips.lengths import FrameRule
 from clips.settings import Settings
 
 README = Path("README.md")
+_FEW = 3
 
 
 def settings_table() -> str:
@@ -19,14 +24,35 @@ def settings_table() -> str:
 
 
 def models_table() -> str:
-    """Every model of the built-in catalogue."""
+    """Every model of the built-in catalogue that the host's own machines run."""
     headings = "| Model | Name | Length | Sizes | Credits a second | Takes, beside the photo | Licence |"
-    return "\n".join((headings, "|---" * 7 + "|", *(_row(model) for model in Catalog.load())))
+    rows = [_row(model) for model in Catalog.load() if model.hosted is None]
+    return "\n".join((headings, "|---" * 7 + "|", *rows))
+
+
+def hosted_table() -> str:
+    """Every model that a provider runs for money."""
+    headings = (
+        "| Model | Name | Length | Sizes | Dollars a second | Credits a second | Needs | Takes besides | Licence |"
+    )
+    rows = [_hosted_row(model, model.hosted) for model in Catalog.load() if model.hosted is not None]
+    return "\n".join((headings, "|---" * 9 + "|", *rows))
+
+
+def tools_table() -> str:
+    """Every tool that a provider runs for money."""
+    rows = [
+        f"| {tool.title}: {tool.summary} | `{tool.name}` | {tool.hosted.usd[Size.NATIVE]:g} | {tool.licence} |"
+        for tool in Catalog.load().tools.values()
+    ]
+    return "\n".join(("| Tool | Name | Dollars a second | Licence |", "|---" * 4 + "|", *rows))
 
 
 def renewed(text: str) -> str:
     """A README's text with the tables between their marks replaced."""
-    for mark, table in (("settings", settings_table()), ("models", models_table())):
+    tables = {"settings": settings_table, "models": models_table, "hosted": hosted_table, "tools": tools_table}
+    for mark, made in tables.items():
+        table = made()
         pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
         text, found = re.subn(pattern, lambda part, table=table: f"{part[1]}{table}\n{part[2]}", text, flags=re.DOTALL)
         if found != 1:
@@ -40,17 +66,67 @@ def _default(name: str) -> str:
 
 
 def _row(model: Model) -> str:
-    shortest, longest = f"{model.shortest:.1f}", f"{model.longest:.1f}"
     cells = (
         f"{model.title}: {model.summary}",
         f"`{model.name}`",
-        f"{longest} s" if shortest == longest else f"{shortest}–{longest} s",
-        ", ".join(f"{size} ({width}×{height})" for size, (width, height) in model.sizes.items()),
-        ", ".join(f"{model.price[size]:g} ({size})" for size in model.sizes),
-        ", ".join(sorted(accepted.replace("_", " ") for accepted in model.accepts - {Accepts.PHOTO})),
+        _length(model.shortest, model.longest),
+        _sizes(model),
+        _by_size(model.price),
+        _words(model.accepts - {Accepts.PHOTO}),
         model.licence,
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _hosted_row(model: Model, hosted: Hosted) -> str:
+    dollars = _by_size(hosted.usd)
+    if hosted.usd_with_sound:
+        dollars += f"; with sound {_by_size(hosted.usd_with_sound)}"
+    cells = (
+        f"{model.title}: {model.summary.removesuffix('; hosted')}",
+        f"`{model.name}`",
+        _lengths(model),
+        _sizes(model),
+        dollars,
+        _by_size(model.price),
+        _words(model.needs) or "words alone",
+        _words(model.accepts - model.needs),
+        model.licence,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _lengths(model: Model) -> str:
+    rules = {None: model.frames, **model.frames_at}
+    told = {size: _choices(rule, model.fps) for size, rule in rules.items()}
+    return "; ".join(length if size is None else f"{length} ({size})" for size, length in told.items())
+
+
+def _choices(rule: FrameRule, fps: int) -> str:
+    """Two or three lengths by name, more of them as a range."""
+    lengths = [frames / fps for frames in range(rule.snap(rule.min), rule.max + 1, rule.step)]
+    return (
+        f"{', '.join(f'{length:g}' for length in lengths)} s"
+        if len(lengths) <= _FEW
+        else _length(lengths[0], lengths[-1])
+    )
+
+
+def _length(shortest: float, longest: float) -> str:
+    first, last = f"{shortest:.1f}", f"{longest:.1f}"
+    return f"{last} s" if first == last else f"{first}–{last} s"
+
+
+def _sizes(model: Model) -> str:
+    return ", ".join(f"{size} ({width}×{height})" for size, (width, height) in model.sizes.items())
+
+
+def _by_size(prices: Mapping[Size, float]) -> str:
+    return ", ".join(f"{price:g} ({size})" for size, price in prices.items())
+
+
+def _words(accepted: Iterable[Accepts]) -> str:
+    return ", ".join(sorted(wish.replace("_", " ") for wish in accepted))
 
 
 if __name__ == "__main__":

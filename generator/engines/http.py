@@ -1,5 +1,5 @@
-"""What engines that reach a model over HTTP share: connections that no stranger can point inwards, capped downloads
-that are videos, and polling with patience. It knows no provider and no protocol.
+"""What engines that reach a model over HTTP share: connections that no stranger can point inwards, capped downloads,
+and polling with patience. It knows no provider and no protocol.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from clips.errors import RetryableError, ZoetropeError
-from clips.ffmpeg import Encoded, VideoError, growing, probe
+from clips.ffmpeg import growing
 from generator.engines.base import Context
 
 LARGEST = 512 * 1024 * 1024
@@ -32,7 +32,7 @@ class GoneError(ZoetropeError):
 
 
 class UnusableError(ZoetropeError):
-    """What came is no clip: too large, of another type, or not a video that plays."""
+    """What came is no clip: too large, or of another type."""
 
 
 class ForbiddenAddressError(ZoetropeError):
@@ -87,14 +87,6 @@ async def download(
                         if written > most:
                             raise UnusableError(f"the clip has more than the {most} bytes allowed")
                         await asyncio.to_thread(file.write, piece)
-
-
-async def verified(path: Path) -> Encoded:
-    """What a downloaded clip holds. Raises `UnusableError` where it is no video."""
-    try:
-        return await asyncio.to_thread(probe, path)
-    except VideoError as error:
-        raise UnusableError(f"what came is no video: {error}") from error
 
 
 @contextmanager

@@ -29,8 +29,6 @@ def check_installed(model: Model) -> None:
 
 def check_runnable(model: Model) -> None:
     """Raise `SetupError` where no environment would do: this version has no engine for the model."""
-    if model.engine is EngineKind.VIDEOS_API:
-        raise SetupError(f"This version cannot run {model.name} yet: it has no engine {model.engine}.")
     # A family's adapter is the module of its name.
     if model.family and find_spec(f"generator.engines.diffusers.{model.family}") is None:
         raise SetupError(

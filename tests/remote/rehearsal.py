@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clips.catalog import Model
-from clips.domain import ClipSpec, Plan, Size
+from clips.domain import ClipSpec, Plan, Size, TakeId
+from clips.ffmpeg import Encoded, probe
+from clips.hosted_jobs import HostedJob, Order, Outcome
 from clips.servers import Server
 from generator.engines.base import Job, TakeSeed
 
@@ -20,7 +23,6 @@ PLAN = Plan(width=64, height=48, frames=17, fps=16, credits=80)
 class Circumstances:
     """A `Context`. `stop` is raised at the first look at whether to go on that comes `after` so many reports."""
 
-    external_id: str | None = None
     stop: Exception | None = None
     after: int = 0
     reports: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
@@ -32,28 +34,57 @@ class Circumstances:
         if self.stop is not None and len(self.reports) > self.after:
             raise self.stop
 
-    async def remember(self, external_id: str) -> None:
-        self.external_id = external_id
-
-    async def remembered(self) -> str | None:
-        return self.external_id
-
     @property
     def steps(self) -> list[int]:
         return [done for phase, done, _ in self.reports if phase == "step"]
 
 
 @dataclass
+class Notes:
+    """A `Memory`, for as long as the test lasts. `said` is what was written into it, in order."""
+
+    external_id: str | None = None
+    order: Order | None = None
+    said: list[str] = field(default_factory=list[str])
+
+    async def recall(self) -> HostedJob | None:
+        return self._job(self.order) if self.order else None
+
+    async def intend(self, order: Order) -> HostedJob:
+        assert self.external_id is None
+        self.order = order
+        self.said.append("intend")
+        return self._job(order)
+
+    async def remember(self, external_id: str) -> None:
+        assert self.external_id is None
+        self.external_id = external_id
+        self.said.append(f"remember {external_id}")
+
+    async def forget(self, external_id: str) -> None:
+        assert self.external_id == external_id
+        self.external_id = None
+        self.said.append(f"forget {external_id}")
+
+    async def settle(self, outcome: Outcome, microdollars: int) -> None:
+        assert (outcome, microdollars) == (Outcome.SUCCEEDED, 0)
+        self.said.append("settle")
+
+    def _job(self, order: Order) -> HostedJob:
+        return HostedJob(TakeId(1), order, timedelta(0), self.external_id, None)
+
+
+@dataclass
 class Kept:
     """A `Sink`."""
 
-    clips: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    made: dict[int, Encoded] = field(default_factory=dict[int, Encoded])
 
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
         raise AssertionError("a finished file comes as a file")
 
     def file(self, take: int, path: Path) -> None:
-        self.clips[take] = path.read_bytes()
+        self.made[take] = probe(path)
 
 
 def model_on(server: Server) -> Model:
@@ -79,12 +110,12 @@ def model_on(server: Server) -> Model:
     )
 
 
-def job_in(folder: Path, *seeds: int) -> Job:
-    """A job for each seed's take, with a photo of another shape than the clip's."""
+def job_in(folder: Path, seed: int, memory: Notes) -> Job:
+    """A job of one take, with a photo of another shape than the clip's."""
     photo = folder / "photo.png"
     Image.new("RGB", (300, 200), (200, 120, 40)).save(photo)
-    takes = [TakeSeed(index, seed) for index, seed in enumerate(seeds, start=1)]
-    return Job(ClipSpec("wan-cluster", motion="she smiles", avoid="text"), PLAN, {"photo": photo}, takes)
+    spec = ClipSpec("wan-cluster", motion="she smiles", avoid="text")
+    return Job(spec, PLAN, {"photo": photo}, [TakeSeed(1, seed)], folder, memory)
 
 
 def at_once() -> Iterator[float]:

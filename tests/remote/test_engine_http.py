@@ -19,7 +19,6 @@ from generator.engines.http import (
     part_after,
     pauses,
     rest,
-    verified,
 )
 from tests.remote.rehearsal import Circumstances
 
@@ -97,17 +96,8 @@ async def test_what_is_no_clip_leaves_no_file(
     assert str(address) not in str(caught.value)
 
 
-async def test_a_file_that_is_no_video_is_found_out(tmp_path: Path, clip: bytes):
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(clip)
-    assert (await verified(path)).frames == 16
-    path.write_bytes(clip[:200])
-    with pytest.raises(UnusableError, match="no video"):
-        await verified(path)
-
-
 async def test_a_wait_ends_when_the_take_is_not_wanted_any_more():
-    context = Circumstances(stop=CancelledError("by its member"), after=-1)
+    context = Circumstances(CancelledError("by its member"), after=-1)
     with pytest.raises(CancelledError):
         await rest(context, 3600)
 

@@ -1,0 +1,93 @@
+"""A provider's signed deliveries: the good ones wake a job, and nobody else's do anything."""
+
+import base64
+import hmac
+import json
+from collections.abc import AsyncGenerator
+
+import aiohttp
+import pytest
+from pydantic import SecretStr
+
+from clips.errors import SetupError
+from generator.webhooks import Signatures, receiving
+
+KEY = b"a key of twenty-four bytes"
+SECRET = SecretStr("whsec_" + base64.b64encode(KEY).decode())
+NOW = 1_796_000_000
+
+
+class Receiver:
+    """A receiver at work, what it woke, and a provider that signs as its pages say."""
+
+    def __init__(self) -> None:
+        self.woken: list[str] = []
+        self.address = ""
+
+    async def wake(self, external_id: str) -> None:
+        self.woken.append(external_id)
+
+    async def deliver(
+        self, body: object, *, at: int = NOW, key: bytes = KEY, sent: bytes | None = None, version: str = "v1"
+    ) -> int:
+        """Deliver a body, or `sent` with its signature; the status of the answer."""
+        content = json.dumps(body).encode()
+        digest = base64.b64encode(hmac.digest(key, f"msg_1.{at}.".encode() + content, "sha256")).decode()
+        headers = {
+            "webhook-id": "msg_1",
+            "webhook-timestamp": str(at),
+            "webhook-signature": f"v1,{base64.b64encode(b'another').decode()} {version},{digest}",
+        }
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(self.address, data=sent or content, headers=headers) as response,
+        ):
+            return response.status
+
+
+@pytest.fixture
+async def receiver() -> AsyncGenerator[Receiver]:
+    receiver = Receiver()
+    async with receiving("127.0.0.1:0", Signatures(SECRET), receiver.wake, clock=lambda: NOW) as address:
+        receiver.address = address
+        yield receiver
+
+
+async def test_a_signed_delivery_wakes_its_job(receiver: Receiver):
+    assert await receiver.deliver({"id": "p1", "status": "succeeded", "output": "https://…"}) == 204
+    assert receiver.woken == ["p1"]
+
+
+async def test_one_that_comes_again_only_wakes_again(receiver: Receiver):
+    assert [await receiver.deliver({"id": "p1"}, at=NOW - 200) for _ in range(2)] == [204, 204]
+    assert receiver.woken == ["p1", "p1"]
+
+
+@pytest.mark.parametrize("at", [NOW - 301, NOW + 301])
+async def test_one_that_is_not_of_now_is_a_replay(receiver: Receiver, at: int):
+    assert await receiver.deliver({"id": "p1"}, at=at) == 401
+    assert receiver.woken == []
+
+
+async def test_one_that_somebody_else_signed_is_refused(receiver: Receiver):
+    assert await receiver.deliver({"id": "p1"}, key=b"a guess") == 401
+    assert await receiver.deliver({"id": "p1"}, version="v2") == 401
+    assert await receiver.deliver({"id": "p1"}, sent=b'{"id": "p2"}') == 401
+    async with aiohttp.ClientSession() as session, session.post(receiver.address, json={"id": "p1"}) as response:
+        assert response.status == 401
+    assert receiver.woken == []
+
+
+async def test_one_without_a_job_is_refused(receiver: Receiver):
+    assert await receiver.deliver(["p1"]) == 422
+    assert receiver.woken == []
+
+
+async def test_what_the_host_wrote_wrong_is_told():
+    for secret in ("whsec_äöü", "whsec_", "whsec_c2hvcnQ=", ""):
+        with pytest.raises(SetupError, match="REPLICATE_WEBHOOK_SECRET: not what the provider gave"):
+            Signatures(SecretStr(secret))
+    for listen in ("nowhere", "127.0.0.1:http", "192.0.2.1:80"):
+        with pytest.raises(SetupError, match=f"ZOETROPE_WEBHOOK_LISTEN: cannot listen at {listen}"):
+            async with receiving(listen, Signatures(SECRET), Receiver().wake):
+                pass
