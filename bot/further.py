@@ -24,6 +24,7 @@ class _Field:
 
 _FIELDS = {
     Accepts.PHOTO: _Field("Photo", "The first frame of the clip"),
+    Accepts.END_PHOTO: _Field("End photo", "The last frame of the clip"),
     Accepts.MOTION_VIDEO: _Field("Motion video", "MP4 or MOV: who is on the photo moves as the one in this video"),
     Accepts.REFERENCES: _Field("Reference images", "Who and what shall appear; none of them is a frame of the clip"),
     Accepts.SPEECH: _Field("Speech", "what is said, in plain words: Welcome to the fair!"),
@@ -47,7 +48,7 @@ def title(model: Model) -> str:
 
 def _field(what: Accepts, wish: Wish, *, required: bool) -> ui.Label[ui.Modal]:
     field = _FIELDS[what]
-    if what in {Accepts.PHOTO, Accepts.MOTION_VIDEO, Accepts.REFERENCES}:
+    if what in {Accepts.PHOTO, Accepts.END_PHOTO, Accepts.MOTION_VIDEO, Accepts.REFERENCES}:
         most = MOST_REFERENCES - len(wish.references) if what is Accepts.REFERENCES else 1
         upload = ui.FileUpload[ui.Modal](custom_id=what, required=required, min_values=int(required), max_values=most)
         return ui.Label(text=field.label, description=field.hint, component=upload)

@@ -18,7 +18,7 @@ from clips.errors import MemberError
 from clips.intakes import Upload, Wish
 from courier.buttons import ModalId, Purpose
 
-_UPLOADS = {"photo", "references", "motion_video"}
+_UPLOADS = {"photo", "end_photo", "references", "motion_video"}
 _TITLES = {
     Purpose.ANIMATE: "Animate this photo",
     Purpose.REMIX: "Remix",
@@ -138,6 +138,8 @@ def filled_in(wish: Wish, form: Form) -> Wish:
         strength=Strength(strength) if strength else wish.strength,
         photo_url=form.upload("photo") or wish.photo_url,
         photo=None if form.upload("photo") else wish.photo,
+        end_photo_url=form.upload("end_photo") or wish.end_photo_url,
+        end_photo=None if form.upload("end_photo") else wish.end_photo,
         references=wish.references + tuple(Upload(url=url) for url in form.uploads.get("references", [])),
         motion_video=Upload(url=video) if (video := form.upload("motion_video")) else wish.motion_video,
         speech=form.texts.get("speech", wish.speech).strip(),

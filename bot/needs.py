@@ -11,6 +11,7 @@ MOST_FIELDS = 5
 """As many as one form holds (Discord)."""
 _ASKED = (
     Accepts.PHOTO,
+    Accepts.END_PHOTO,
     Accepts.MOTION_VIDEO,
     Accepts.REFERENCES,
     Accepts.SPEECH,
@@ -83,5 +84,5 @@ def asked(wish: Wish, model: Model) -> list[Accepts]:
     has = given(wish)
     if len(wish.references) < MOST_REFERENCES:
         has -= {Accepts.REFERENCES}
-    takes = (model.accepts - {Accepts.PHOTO}) | model.needs
+    takes = (model.accepts - {Accepts.PHOTO, Accepts.END_PHOTO}) | model.needs
     return [what for what in _ASKED if what in takes - has][:MOST_FIELDS]

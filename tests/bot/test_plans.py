@@ -66,7 +66,7 @@ def test_whatever_is_chosen_is_at_work_and_a_sketch_only_where_there_is_nothing_
 def test_without_a_length_every_model_gives_one_that_it_can(name: str):
     model = CATALOG.find(name)
     if model.needs > {Accepts.PHOTO} or not model.takes_photo:
-        with pytest.raises(MemberError, match=r"needs (motion video|references) as well|does not take photo"):
+        with pytest.raises(MemberError, match=r"needs (motion video|references|end photo) as well|does not take photo"):
             specify(PHOTO_ALONE, model)
         return
     spec = specify(PHOTO_ALONE, model)
