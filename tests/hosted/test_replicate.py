@@ -41,7 +41,7 @@ async def test_a_take_is_uploaded_predicted_fetched_and_tidied_up(stage: Rehears
     assert attempt.made is not None and attempt.made.frames == 24
     assert not attempt.made.has_sound  # nobody asked for it
     assert (stage.notebook.outcome, stage.notebook.microdollars) == (Outcome.SUCCEEDED, PRICE)
-    parts = [done for phase, done, _ in attempt.reports if phase == "step"]
+    parts = [done for phase, done, _ in attempt.reports if phase == "part"]
     assert parts and parts == sorted(parts)
 
 

@@ -114,7 +114,7 @@ class Replicate:
     def __init__(self, session: aiohttp.ClientSession, base: URL, key: SecretStr) -> None:
         self._session = session
         self._base = base
-        self._key = key
+        self._key = key.get_secret_value().strip()
 
     @classmethod
     @asynccontextmanager
@@ -201,7 +201,7 @@ class Replicate:
         timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109 - of the whole request, kept by the library
     ) -> bytes:
         url = self._base.join(URL(path, encoded=True))
-        headers = {"Authorization": f"Bearer {self._key.get_secret_value()}"}
+        headers = {"Authorization": f"Bearer {self._key}"}
         with transport(f"a request to Replicate ({method})"):
             async with self._session.request(
                 method, url, json=body, data=form, headers=headers, timeout=timeout, allow_redirects=False
@@ -227,7 +227,7 @@ class Replicate:
                 return RefusedError(status, said)
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._key.get_secret_value(), "…")
+        return text.replace(self._key, "…")
 
 
 def _read(kind: type[_Answer], answer: bytes) -> _Answer:
