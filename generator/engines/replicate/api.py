@@ -114,7 +114,7 @@ class Replicate:
     def __init__(self, session: aiohttp.ClientSession, base: URL, key: SecretStr) -> None:
         self._session = session
         self._base = base
-        self._key = key.get_secret_value().strip()
+        self._key = SecretStr(key.get_secret_value().strip())
 
     @classmethod
     @asynccontextmanager
@@ -130,7 +130,12 @@ class Replicate:
 
     async def check(self) -> None:
         """Return if the key is taken. Raises `AccountError`, `RetryableError`."""
-        await self._asked("GET", "/v1/account")
+        try:
+            await self._asked("GET", "/v1/account")
+        except RefusedError as error:
+            raise AccountError(f"Replicate does not let the key in REPLICATE_API_TOKEN in: {error}.") from error
+        except HasteError as error:
+            raise RetryableError(str(error)) from error
 
     async def upload(self, path: Path, media_type: str, name: str) -> Uploaded:
         """Put a file where models can fetch it. Raises as `get`."""
@@ -201,7 +206,7 @@ class Replicate:
         timeout: aiohttp.ClientTimeout = _TIMEOUT,  # noqa: ASYNC109 - of the whole request, kept by the library
     ) -> bytes:
         url = self._base.join(URL(path, encoded=True))
-        headers = {"Authorization": f"Bearer {self._key}"}
+        headers = {"Authorization": f"Bearer {self._key.get_secret_value()}"}
         with transport(f"a request to Replicate ({method})"):
             async with self._session.request(
                 method, url, json=body, data=form, headers=headers, timeout=timeout, allow_redirects=False
@@ -213,7 +218,7 @@ class Replicate:
     def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ZoetropeError:
         said = self._without_key(_detail(body))
         match response.status:
-            case 401 | 403:
+            case 401:
                 return AccountError(f"Replicate refuses the key in REPLICATE_API_TOKEN ({said}). Set one that works.")
             case 402:
                 return AccountError(f"Replicate's account is out of credit ({said}). Add some at its billing page.")
@@ -227,7 +232,7 @@ class Replicate:
                 return RefusedError(status, said)
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "…")
+        return text.replace(self._key.get_secret_value(), "…")
 
 
 def _read(kind: type[_Answer], answer: bytes) -> _Answer:
