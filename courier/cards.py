@@ -27,6 +27,7 @@ from courier.wording import (
 
 PHASES = {
     "load": "loading the model",
+    "queue": "in line where it is rendered",
     "encode": "reading the photo",
     "decode": "drawing the frames",
     "store": "saving the clip",
@@ -98,6 +99,8 @@ def _rendering(whole: WholeRequest, take: Take, place: Place | None, now: dateti
     part = _part(take)
     if take.phase == "step" and take.total:
         doing = f"step {take.done} of {take.total}"
+    elif take.phase == "part" and take.total:
+        doing = f"about {100 * take.done // take.total} %"
     else:
         doing = PHASES.get(take.phase or "", "starting")
     rest = _rest(take, part, now)
@@ -109,7 +112,7 @@ def _rendering(whole: WholeRequest, take: Take, place: Place | None, now: dateti
 
 def _part(take: Take) -> float:
     """How much of a running take is done, 0-1."""
-    if take.phase == "step" and take.total:
+    if take.phase in {"step", "part"} and take.total:
         return min(take.done / take.total, 1.0)
     return 1.0 if take.phase in _ALL_STEPS_DONE else 0.0
 

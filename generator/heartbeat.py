@@ -20,6 +20,7 @@ from typing import Any, NoReturn, Self
 from uuid import UUID
 
 from clips import queue
+from clips.domain import Progress
 from clips.errors import RetryableError
 from clips.postgres import OUTAGE, Pool, Session, connect_pool
 from clips.queue import Claim
@@ -117,7 +118,7 @@ class Heartbeat:
         self._wake = asyncio.Event()
         bound = max(self._lease / 3, timedelta(seconds=1))
         session = Session("zoetrope heartbeat", statement_timeout=bound, lock_timeout=bound)
-        async with connect_pool(self._dsn, session, max_size=2) as pool:
+        async with connect_pool(self._dsn, session, max_size=4) as pool:
             await self._announce(pool)
             self._started.set_result(asyncio.get_running_loop())
             lives: list[Coroutine[Any, Any, None]] = [self._beats(pool), self._announcements(pool), self._patience()]
@@ -134,24 +135,27 @@ class Heartbeat:
     async def _beats(self, pool: Pool) -> None:
         """Renew every third of the lease; with news, at most once a second."""
         every = self._lease.total_seconds() / 3
-        told: dict[Watch, tuple[object, float]] = {}
+        told: dict[Watch, tuple[Progress, float]] = {}
         while True:
             watches, hurried = self._watches, self._wake.is_set()
             self._wake.clear()
             told = {watch: told[watch] for watch in watches if watch in told}
-            for watch in watches:
-                progress, beaten_at = told.get(watch, (None, 0.0))
-                if hurried or progress != watch.progress or monotonic() - beaten_at >= every:
-                    progress = watch.progress
-                    try:
-                        watch.learn(await queue.beat(pool, watch.claim, progress, self._lease))
-                    except _TROUBLE as error:
-                        log.warning(
-                            "Could not renew the lease of take %d; trying again. %s", watch.claim.take_id, error
-                        )
-                    else:
-                        told[watch] = progress, monotonic()
+            due = [watch for watch in watches if hurried or _is_due(watch, told.get(watch), every)]
+            # All at once: one that hangs must not cost the others their leases.
+            for watch, progress in zip(due, await asyncio.gather(*(self._beat(pool, one) for one in due)), strict=True):
+                if progress is not None:
+                    told[watch] = progress, monotonic()
             await self._rest(min(1.0, every))
+
+    async def _beat(self, pool: Pool, watch: Watch) -> Progress | None:
+        """Renew a lease, and return the progress that was told with it; None: it could not be."""
+        progress = watch.progress
+        try:
+            watch.learn(await queue.beat(pool, watch.claim, progress, self._lease))
+        except _TROUBLE as error:
+            log.warning("Could not renew the lease of take %d; trying again. %s", watch.claim.take_id, error)
+            return None
+        return progress
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -195,6 +199,11 @@ class Heartbeat:
                         watch.progress.phase,
                     )
                     _end_process(EXIT_AGAIN)
+
+
+def _is_due(watch: Watch, told: tuple[Progress, float] | None, every: float) -> bool:
+    """Is there news, or is it time again? `told`: the last progress written down, and when."""
+    return told is None or told[0] != watch.progress or monotonic() - told[1] >= every
 
 
 def _end_process(code: int) -> NoReturn:

@@ -37,7 +37,7 @@ async def stations(
         found.append(Station(local, Shelf(settings.device)))
     if hosted := _of(models, EngineKind.REPLICATE):
         key = settings.replicate_api_token
-        if key is None:
+        if not key:
             raise SetupError(
                 f"REPLICATE_API_TOKEN is not set, and {', '.join(hosted)} runs there. Set it, or leave that out of "
                 "ZOETROPE_MODELS."

@@ -155,7 +155,7 @@ async def _replicate(settings: Settings) -> list[Finding]:
     asked = [model for name in settings.model_names if (model := catalog.get(name)) and model.provider == PROVIDER]
     if not asked and PROVIDER not in settings.model_names:
         return []
-    if settings.replicate_api_token is None:
+    if not settings.replicate_api_token:
         fix = "Set REPLICATE_API_TOKEN, or leave its models out of ZOETROPE_MODELS."
         return [Finding(PROVIDER, "there is no key for it", fix)]
     try:

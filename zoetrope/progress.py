@@ -52,4 +52,6 @@ def _words(take: Take) -> str:
         return _WORDS[take.state]
     if take.phase == "step" and take.total:
         return f"step {take.done} of {take.total}"
+    if take.phase == "part" and take.total:
+        return f"about {100 * take.done // take.total} %"
     return PHASES.get(take.phase or "", "starting")

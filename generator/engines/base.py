@@ -95,7 +95,7 @@ class Context(Protocol):
     """What an engine may ask of the worker while it renders. Safe to call from the engine's own thread."""
 
     def report(self, phase: str, done: int, total: int) -> None:
-        """Tell progress: `phase` is `load`, `encode`, `step` or `decode`, `done` of `total`."""
+        """Tell progress, `done` of `total`. See `Progress` for the phases."""
         ...
 
     def raise_if_cancelled(self) -> None:

@@ -89,11 +89,23 @@ def test_a_rendering_card_tells_take_step_and_the_time_left_by_its_own_pace() ->
 
 @pytest.mark.parametrize(
     ("phase", "words"),
-    [("load", "loading the model"), ("decode", "drawing the frames"), ("store", "saving the clip"), (None, "starting")],
+    [
+        ("load", "loading the model"),
+        ("queue", "in line where it is rendered"),
+        ("decode", "drawing the frames"),
+        ("store", "saving the clip"),
+        (None, "starting"),
+    ],
 )
 def test_phases_in_words(phase: str | None, words: str) -> None:
     running = whole(take(1, S.RUNNING, phase=phase))
     assert drawn(running, Place(0, 0, 60)).content.startswith(f"**Rendering** · {words} · ready <t:")
+
+
+def test_a_part_that_is_guessed_from_the_time_says_so() -> None:
+    message = drawn(whole(take(1, S.RUNNING, phase="part", done=50, total=100)))
+    assert message.content.splitlines()[0].startswith("**Rendering** · about 50 %")
+    assert message.content.splitlines()[1] == "`████████░░░░░░░░`"
 
 
 def test_a_cancelling_card_says_so_and_its_button_rests() -> None:

@@ -20,6 +20,7 @@ _PAGE = 2
 Json = dict[str, Any]
 _REFUSALS = {
     "402": "You have insufficient credit to run this model.",
+    "403": "You do not have permission to run this model.",
     "422": "- input: Additional property speed is not allowed",
     "429": "Request was throttled. Your rate limit resets in ~0s.",
     "500": "Internal server error",
@@ -121,10 +122,7 @@ class Provider:
         return web.json_response({"results": [{"id": "0" * 64}, {"id": "7a673cec" + "1" * 56}], "next": None})
 
     async def _created(self, request: web.Request) -> web.StreamResponse:
-        """`429`, `402`, `422`, `500`, `cut` refuse; with ` after` it is created all the same, and the answer is lost.
-
-        `garbled after`: created, and the answer says nothing.
-        """
+        """`cut` and a status refuse. With ` after` it is created all the same, and its answer is lost, or `garbled`."""
         word, _, after = (self.create.popleft() if self.create else "").partition(" ")
         created = self._new(await request.json()) if after or not word else None
         if word == "cut":

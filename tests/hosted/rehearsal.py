@@ -1,5 +1,6 @@
 """An attempt at a hosted take without a database: what the engine meets, and what outlives it."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -40,7 +41,8 @@ class Notebook:
     microdollars: int | None = None
     intents: int = 0
     dies_at: str = ""
-    lost: bool = False
+    lost_after: int | None = None
+    slow: float = 0.0
     age: float = 0.0
     _intended_at: float = 0.0
 
@@ -51,8 +53,9 @@ class Notebook:
         return HostedJob(TakeId(1), self.order, age, self.external_id, self.outcome)
 
     async def intend(self, order: Order) -> HostedJob:
-        if self.lost:
+        if self.intents == self.lost_after:
             raise LeaseLostError("take 1 belongs to another generator now")
+        await asyncio.sleep(self.slow)
         self.order, self._intended_at, self.intents = order, monotonic(), self.intents + 1
         self._reached("intended")
         job = await self.recall()

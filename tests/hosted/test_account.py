@@ -146,7 +146,7 @@ async def test_what_a_take_left_behind_is_ended(room: Studio, provider: Provider
     request = await ask(room)
     async with working(room, provider) as (_, stopping):
         await until(lambda: provider.predictions)
-        await room.until(request, lambda whole: whole.takes[0].phase == "step")
+        await room.until(request, lambda whole: whole.takes[0].phase == "part")
         stopping.ask()
         stopping.ask()
         await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)

@@ -5,24 +5,28 @@ import signal
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
-from people import Json, Person
+from people import Json, Person, option
 
 from clips import paid
 from clips.blobs import BlobStore
+from clips.catalog import Catalog, Model
 from clips.checkpoints import Checkpoint
 from clips.domain import TakeState
 from clips.postgres import Pool
 from sandbox import seed
 from sandbox.server import running
-from tests.bot.stage import HOME, Stage
+from tests.bot.stage import ATTACHMENT, HOME, INTEGER, STRING, Stage, jpeg
 from tests.generator.studio import SOON, Generator, generating
 from tests.hosted.provider import KEY, Provider
+from tests.test_motion_video import movie
 
 BOUND = 30.0
+_KINDS = {"motion_video": "mp4", "references": "jpg"}
 KILLED = {
     Checkpoint.INTENDED: "wan-2.7-i2v",
     Checkpoint.CREATED: "gen4-turbo",
@@ -30,6 +34,14 @@ KILLED = {
     Checkpoint.FETCHED: "seedance-1-pro",
 }
 """Each checkpoint has a model of its own, so that the generator that dies there has that take and no other."""
+OTHERS = [model for model in Catalog.load() if model.paid and model.name not in KILLED.values()]
+FORMS = {
+    "kling-v2.6-motion-control": {"motion_video": partial(movie, 3.2)},
+    "kling-v3-video": {"subject": "she turns round"},
+    "ovi-i2v": {"speech": "Look at the sea."},
+    "grok-imagine-r2v": {"references": jpeg},
+}
+"""What members fill in for the models that ask for more: words, and files by what makes them."""
 
 
 @pytest.fixture
@@ -37,9 +49,9 @@ async def stage(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Stage]:
     """A sandbox, a bot in it, and a server whose host pays."""
     async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
         made = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
-        await made.rule(max_running=4)
+        await made.rule(max_running=4, confirm_above=paid.DOLLAR)
         await paid.approve(pool, HOME, "replicate", 20 * paid.DOLLAR)
-        await made.announce(*KILLED.values())
+        await made.announce(*KILLED.values(), *(model.name for model in OTHERS))
         async with made.playing():
             yield made
         await made.promises_hold()
@@ -51,7 +63,7 @@ def generator(stage: Stage, provider: Provider, **settings: str) -> AbstractAsyn
     return generating(stage.dsn, stage.folder, "pays at once", key=KEY, **fields)
 
 
-async def test_killed_at_every_checkpoint_a_hosted_take_is_paid_once_and_answered_once(
+async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_generator_is_killed(
     stage: Stage, provider: Provider
 ):
     juno = stage.person(seed.JUNO)
@@ -66,15 +78,37 @@ async def test_killed_at_every_checkpoint_a_hosted_take_is_paid_once_and_answere
         for one in dying:
             assert await one.ended() == -signal.SIGKILL, one.said
     async with generator(stage, provider) as last:
+        for model in OTHERS:
+            await _ask(stage, juno, lobby, model)
         replies = await _replies(stage, juno, lobby)
         assert await last.stopped() == 0, last.said
-    assert [len(reply["attachments"]) for reply in replies] == [1] * len(KILLED)
+    models = len(KILLED) + len(OTHERS)
+    assert [len(reply["attachments"]) for reply in replies] == [1] * models
     takes = [take for request_id in await stage.request_ids() for take in (await stage.read(request_id)).takes]
-    assert [take.state for take in takes] == [TakeState.DONE] * len(KILLED), last.said
-    assert (provider.paid, len(provider.predictions)) == (len(KILLED), len(KILLED))
+    assert [take.state for take in takes] == [TakeState.DONE] * models, last.said
+    assert (provider.paid, len(provider.predictions)) == (models, models)
     costs = await stage.pool.fetch("SELECT microdollars FROM hosted_jobs WHERE outcome = 'succeeded'")
-    assert sorted(row["microdollars"] for row in costs) == [64_000, 100_000, 120_000, 200_000]
+    assert len(costs) == models and all(row["microdollars"] for row in costs)
+    charged = await stage.pool.fetch("SELECT paid FROM charges WHERE settled_at IS NOT NULL")
+    assert sorted(row["paid"] for row in charged) == sorted(row["microdollars"] for row in costs)
     assert KEY not in "".join(one.said for one in (*dying, last))
+
+
+async def _ask(stage: Stage, juno: Person, channel: str, model: Model) -> None:
+    """`/animate` with a photo, and with the model's form where it has one."""
+    if model.name not in FORMS:
+        answer = await stage.animate(juno, channel, model=model.name, takes=1, length=model.shortest)
+        assert f"1 take with {model.title}" in answer["content"]
+        return
+    photo = option("photo", ATTACHMENT, await juno.upload(jpeg(), "photo.jpg"))
+    given = (option("model", STRING, model.name), option("takes", INTEGER, 1), photo)
+    interaction = await juno.use(channel, "animate", *given)
+    values = {
+        name: value if isinstance(value, str) else [await juno.upload(value(), f"{name}.{_KINDS[name]}")]
+        for name, value in FORMS[model.name].items()
+    }
+    answer = await stage.fill(juno, interaction, **values)
+    assert f"1 take with {model.title}" in answer["content"]
 
 
 async def _replies(stage: Stage, juno: Person, channel: str) -> list[Json]:

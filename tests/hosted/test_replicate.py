@@ -3,9 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from clips.domain import ClipSpec
 from clips.errors import CancelledError, LeaseLostError, MemberError, StoppingError, SwitchedOffError
@@ -41,7 +45,7 @@ async def test_a_take_is_uploaded_predicted_fetched_and_tidied_up(stage: Rehears
     assert attempt.made is not None and attempt.made.frames == 24
     assert not attempt.made.has_sound  # nobody asked for it
     assert (stage.notebook.outcome, stage.notebook.microdollars) == (Outcome.SUCCEEDED, PRICE)
-    parts = [done for phase, done, _ in attempt.reports if phase == "step"]
+    parts = [done for phase, done, _ in attempt.reports if phase == "part"]
     assert parts and parts == sorted(parts)
 
 
@@ -137,8 +141,45 @@ async def test_one_that_comes_too_late_is_cancelled(stage: Rehearsal):
     assert stage.provider.cancelled == list(stage.provider.predictions)
 
 
+async def test_a_process_that_slept_after_its_intent_asks_whether_the_take_is_still_its_own(stage: Rehearsal):
+    stage.pace = replace(stage.pace, fresh=0.1)
+    stage.notebook.slow = 0.2
+    stage.notebook.lost_after = 1
+    with pytest.raises(LeaseLostError):
+        await stage.attempt()
+    assert stage.provider.predictions == {}
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["", "429", "500", "cut", "500 after", "cut after", "garbled after"]),
+            st.sampled_from(["", "intended", "created", "remembered"]),
+        ),
+        max_size=4,
+    ),
+    st.sampled_from(["wan-2.7-i2v", "p-video"]),
+)
+@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_lost_and_whenever_it_is_killed_a_take_has_one_prediction(
+    clip: bytes, tmp_path: Path, attempts: list[tuple[str, str]], name: str
+):
+    async def all_of_them() -> None:
+        async with Provider.running(clip) as provider, rehearsing(provider, tmp_path) as stage:
+            for answer, dies_at in attempts:
+                provider.create = deque([answer])
+                stage.notebook.dies_at = dies_at
+                with suppress(KilledError):
+                    await stage.attempt(name, photo=name != "p-video")
+            stage.notebook.dies_at = ""
+            await stage.attempt(name, photo=name != "p-video")
+            assert (len(provider.predictions), provider.paid) == (1, 1)
+
+    asyncio.run(all_of_them())
+
+
 async def test_a_take_of_another_generator_asks_for_nothing(stage: Rehearsal):
-    stage.notebook.lost = True
+    stage.notebook.lost_after = 0
     with pytest.raises(LeaseLostError):
         await stage.attempt()
     assert stage.provider.predictions == {}
@@ -213,7 +254,7 @@ async def test_an_unknown_status_is_waited_for(stage: Rehearsal):
 
 async def test_a_prediction_without_an_end_is_ended(stage: Rehearsal):
     stage.provider.held = True
-    stage.pace = type(stage.pace)(first=0.01, most=0.02, longest=0.1, notice=0.01)
+    stage.pace = replace(stage.pace, longest=0.1)
     with pytest.raises(MemberError, match="did not come to an end"):
         await stage.attempt()
     assert stage.provider.cancelled == list(stage.provider.predictions)
@@ -245,12 +286,14 @@ async def test_a_download_that_breaks_is_tried_again(stage: Rehearsal):
     assert stage.provider.paid == 1
 
 
-async def test_a_request_that_the_provider_does_not_know_is_told_to_the_staff(stage: Rehearsal):
-    stage.provider.create.append("422")
+@pytest.mark.parametrize("refusal", ["422", "403"])
+async def test_a_request_that_the_provider_does_not_take_is_told_to_the_staff(stage: Rehearsal, refusal: str):
+    stage.provider.create.append(refusal)
     for _ in range(2):
         with pytest.raises(MemberError, match=r"does not take this request|did not take this"):
             await stage.attempt()
     assert (stage.provider.predictions, stage.notebook.outcome, stage.notebook.microdollars) == ({}, Outcome.FAILED, 0)
+    assert stage.gate.open
 
 
 @pytest.mark.parametrize("how", ["key", "credit", "uploads"])

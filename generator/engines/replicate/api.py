@@ -114,7 +114,7 @@ class Replicate:
     def __init__(self, session: aiohttp.ClientSession, base: URL, key: SecretStr) -> None:
         self._session = session
         self._base = base
-        self._key = key
+        self._key = SecretStr(key.get_secret_value().strip())
 
     @classmethod
     @asynccontextmanager
@@ -130,7 +130,12 @@ class Replicate:
 
     async def check(self) -> None:
         """Return if the key is taken. Raises `AccountError`, `RetryableError`."""
-        await self._asked("GET", "/v1/account")
+        try:
+            await self._asked("GET", "/v1/account")
+        except RefusedError as error:
+            raise AccountError(f"Replicate does not let the key in REPLICATE_API_TOKEN in: {error}.") from error
+        except HasteError as error:
+            raise RetryableError(str(error)) from error
 
     async def upload(self, path: Path, media_type: str, name: str) -> Uploaded:
         """Put a file where models can fetch it. Raises as `get`."""
@@ -213,7 +218,7 @@ class Replicate:
     def _refusal(self, response: aiohttp.ClientResponse, body: bytes) -> ZoetropeError:
         said = self._without_key(_detail(body))
         match response.status:
-            case 401 | 403:
+            case 401:
                 return AccountError(f"Replicate refuses the key in REPLICATE_API_TOKEN ({said}). Set one that works.")
             case 402:
                 return AccountError(f"Replicate's account is out of credit ({said}). Add some at its billing page.")

@@ -132,7 +132,8 @@ class Cashier:
         try:
             await memory.remember(prediction.id)
         except LeaseLostError:
-            await self._api.cancel(prediction.id)
+            log.critical("A take has another prediction than %s, which is cancelled.", prediction.id)
+            await patiently(lambda: self._api.cancel(prediction.id), self._pace)
             raise
 
 

@@ -69,7 +69,7 @@ class Rendering:
         elapsed = (datetime.now(UTC) - self._began).total_seconds()
         expected = _BOOT + _PER_SECOND * self._job.plan.seconds
         self._shown = max(self._shown, int(_PARTS * part_after(elapsed, expected)))
-        return "step", self._shown, _PARTS
+        return "part", self._shown, _PARTS
 
     async def run(self) -> Path:
         """The finished clip as a file. Raises as `Engine.render`."""
