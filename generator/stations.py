@@ -51,10 +51,11 @@ async def stations(
         account = await stack.enter_async_context(ReplicateAccount.open(settings.replicate_url, key, pool, calls))
         await stack.enter_async_context(beside(stopping, account.keep()))
         found.append(Station(hosted, account, settings.hosted_at_once, account.gate))
-    for name, model in _of(models, EngineKind.VIDEOS_API).items():
-        cluster = await stack.enter_async_context(Cluster.open(model, pool))
-        await stack.enter_async_context(beside(stopping, cluster.keep()))
-        found.append(Station({name: model}, cluster, gate=cluster.gate))
+    for name, model in models.items():
+        if model.server is not None:
+            cluster = await stack.enter_async_context(Cluster.open(model, pool))
+            await stack.enter_async_context(beside(stopping, cluster.keep()))
+            found.append(Station({name: model}, cluster, model.server.at_once, cluster.gate))
     return found
 
 

@@ -83,6 +83,9 @@ class Kept:
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
         raise AssertionError("a finished file comes as a file")
 
+    def sound(self, take: int, samples: NDArray[np.float32], rate: int) -> None:
+        raise AssertionError("its sound is in its file")
+
     def file(self, take: int, path: Path) -> None:
         self.made[take] = probe(path)
 
