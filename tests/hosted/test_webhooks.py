@@ -4,8 +4,11 @@ import asyncio
 import base64
 import hmac
 import json
+import re
+import time
 from collections.abc import AsyncGenerator
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -18,6 +21,9 @@ from clips.notices import listen
 from clips.postgres import Pool, Session
 from clips.settings import Settings
 from generator.webhooks import Signatures, heard, receiving
+from tests.generator.studio import generating
+from tests.hosted.provider import KEY as PROVIDER_KEY
+from tests.hosted.provider import Provider
 from tests.library_of import ask_for, enqueued, settle_in
 
 KEY = b"a key of twenty-four bytes"
@@ -139,3 +145,19 @@ async def test_a_receiver_without_a_secret_is_refused(dsn: str, pool: Pool):
         with pytest.raises(SetupError, match="REPLICATE_WEBHOOK_SECRET is not set"):
             async with heard(Settings(webhook_listen="127.0.0.1:0"), pool, notices):
                 pass
+
+
+async def test_a_generator_hears_its_provider(
+    dsn: str, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("REPLICATE_WEBHOOK_SECRET", SECRET.get_secret_value())
+    where = {"models": "gen4-turbo", "replicate_url": provider.address, "webhook_listen": "127.0.0.1:0"}
+    async with generating(dsn, tmp_path, key=PROVIDER_KEY, **where) as generator:
+        await generator.says("/webhooks/replicate.")
+        receiver = Receiver()
+        [receiver.address] = re.findall(r"received at (\S+)\.", generator.said)
+        assert await receiver.deliver({"id": "p1"}, at=int(time.time())) == 204
+        assert await receiver.deliver({"id": "p1"}, at=int(time.time()), key=b"a guess") == 401
+        assert await generator.stopped() == 0, generator.said
+    assert "its signature is wrong" in generator.said
+    assert SECRET.get_secret_value() not in generator.said
