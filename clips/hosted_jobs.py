@@ -16,6 +16,8 @@ from clips.domain import TakeId
 from clips.postgres import Connection, Pool, retrying
 from clips.queue import Claim
 
+WOKEN = "hosted_job_woken"
+"""Notice, payload the provider's name of a job: something may have happened to it."""
 Body = Mapping[str, object]
 """A request to a provider, as JSON carries it."""
 
@@ -81,6 +83,9 @@ _LEFT_BEHIND = """
     WHERE j.provider = $1 AND j.outcome IS NULL AND t.state IN ('done', 'failed', 'cancelled')
     ORDER BY j.created_at LIMIT 20
 """
+_WAKE = """
+    SELECT pg_notify($1, $3) FROM hosted_jobs WHERE provider = $2 AND external_id = $3 AND outcome IS NULL
+"""
 _OVER = """
     SELECT j.*, clock_timestamp() - j.intended_at AS age FROM hosted_jobs j JOIN takes t USING (take_id)
     WHERE j.provider = $1 AND j.price = 0 AND t.state IN ('done', 'failed', 'cancelled')
@@ -137,6 +142,11 @@ async def known(pool: Pool, provider: str, external_ids: Sequence[str]) -> set[s
     """Which of these jobs belong to takes already."""
     rows = await pool.fetch(_KNOWN, provider, external_ids)
     return {row["external_id"] for row in rows}
+
+
+async def wake(pool: Pool, provider: str, external_id: str) -> None:
+    """Give a hint to whoever waits for a job, in whichever generator. One that is not open, or unknown: nothing."""
+    await retrying(pool, lambda conn: conn.execute(_WAKE, WOKEN, provider, external_id), one_statement=True)
 
 
 async def left_behind(pool: Pool, provider: str) -> list[HostedJob]:

@@ -124,6 +124,7 @@ async def listen(dsn: str, session: Session, channels: Iterable[str]) -> AsyncGe
     """
     notices = Notices(dsn, session, channels)
     keeper = asyncio.create_task(notices.keep(await notices.open()))
+    await asyncio.sleep(0)  # begun, it closes its connection however soon it is cancelled
     try:
         yield notices
     finally:

@@ -30,6 +30,9 @@ class Server(Entry):
     key_variable: str | None = Field(default=None, pattern="^[A-Z][A-Z0-9_]*$")
     """The environment variable that holds the server's key, where it asks for one."""
 
+    at_once: int = Field(default=1, ge=1, le=64)
+    """How many takes it is given at the same time: more than one where it batches them or has several replicas."""
+
     @field_validator("url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:

@@ -55,6 +55,20 @@ class Settings(BaseSettings):
     replicate_url: str = Field(
         default="https://api.replicate.com", description="Where Replicate's API is; a server of your own for tests."
     )
+    webhook_url: str | None = Field(
+        default=None,
+        pattern="^https://[^/]+",
+        description="A public address of a generator, `https://…`, for Replicate to tell when a job is done. Optional.",
+    )
+    webhook_listen: str | None = Field(
+        default=None,
+        description="Where this generator receives what comes there, `127.0.0.1:8090`. One of several is enough.",
+    )
+    replicate_webhook_secret: SecretStr | None = Field(
+        default=None,
+        validation_alias=AliasChoices("REPLICATE_WEBHOOK_SECRET", "replicate_webhook_secret"),
+        description="What Replicate signs with, `whsec_…`, for the generator that receives it.",
+    )
     hosted_at_once: int = Field(
         default=8, ge=1, le=200, description="Takes that one generator has rendered at a provider at the same time."
     )

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import uuid4
 
-from clips import deliveries, queue
+from clips import deliveries, hosted_jobs, queue
 from clips.blobs import BlobStore
 from clips.catalog import Catalog, Model
 from clips.checkpoints import Checkpoints
@@ -30,6 +30,7 @@ from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
 from generator.stations import offer, stations
 from generator.stopping import Stopping
 from generator.takes import Workshop
+from generator.webhooks import heard
 from generator.worker import Worker
 from generator.workspace import workspace
 
@@ -78,9 +79,10 @@ async def generate(settings: Settings) -> None:
         session = Session("zoetrope generator")
         pool = await stack.enter_async_context(connect_pool(dsn, session))
         direct = settings.listen_url or dsn
-        channels = (queue.READY, queue.CANCELLED, deliveries.CHANGED)
+        channels = (queue.READY, queue.CANCELLED, deliveries.CHANGED, hosted_jobs.WOKEN)
         notices = await stack.enter_async_context(listen(direct, session, channels))
-        places = await stations(stack, settings, models, pool, stopping)
+        calls = await stack.enter_async_context(heard(settings, pool, notices))
+        places = await stations(stack, settings, models, pool, stopping, calls)
         stall = timedelta(seconds=settings.stall_seconds)
         heartbeat = await stack.enter_async_context(
             Heartbeat(dsn, identity, lease=lease, stall=stall, offer=lambda: offer(places))

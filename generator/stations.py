@@ -13,6 +13,7 @@ from generator.engines.gates import Gate
 from generator.engines.loading import Shelf
 from generator.engines.replicate.account import ReplicateAccount
 from generator.engines.videos_api.cluster import Cluster
+from generator.engines.wakes import Calls
 from generator.heartbeat import Offer
 from generator.stopping import Stopping
 from generator.takes import Engines
@@ -29,7 +30,12 @@ class Station:
 
 
 async def stations(
-    stack: AsyncExitStack, settings: Settings, models: Mapping[str, Model], pool: Pool, stopping: Stopping
+    stack: AsyncExitStack,
+    settings: Settings,
+    models: Mapping[str, Model],
+    pool: Pool,
+    stopping: Stopping,
+    calls: Calls | None = None,
 ) -> list[Station]:
     """The stations that these models need, for as long as the stack stands. Raises `SetupError`."""
     found: list[Station] = []
@@ -42,13 +48,14 @@ async def stations(
                 f"REPLICATE_API_TOKEN is not set, and {', '.join(hosted)} runs there. Set it, or leave that out of "
                 "ZOETROPE_MODELS."
             )
-        account = await stack.enter_async_context(ReplicateAccount.open(settings.replicate_url, key, pool))
+        account = await stack.enter_async_context(ReplicateAccount.open(settings.replicate_url, key, pool, calls))
         await stack.enter_async_context(beside(stopping, account.keep()))
         found.append(Station(hosted, account, settings.hosted_at_once, account.gate))
-    for name, model in _of(models, EngineKind.VIDEOS_API).items():
-        cluster = await stack.enter_async_context(Cluster.open(model, pool))
-        await stack.enter_async_context(beside(stopping, cluster.keep()))
-        found.append(Station({name: model}, cluster, gate=cluster.gate))
+    for name, model in models.items():
+        if model.server is not None:
+            cluster = await stack.enter_async_context(Cluster.open(model, pool))
+            await stack.enter_async_context(beside(stopping, cluster.keep()))
+            found.append(Station({name: model}, cluster, model.server.at_once, cluster.gate))
     return found
 
 

@@ -10,15 +10,22 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 
 from aiohttp import web
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from clips import hosted_jobs
 from clips.errors import SetupError, ZoetropeError
+from clips.notices import Notices
+from clips.postgres import Pool
+from clips.settings import Settings
+from generator.engines.wakes import Calls, Wakes
 
 log = logging.getLogger(__name__)
 
 PATH = "/webhooks/replicate"
+_PROVIDER = "replicate"
 _WINDOW = 300.0
 """Seconds by which a delivery's time may differ from ours: an older one is a replay."""
 _LARGEST = 1024 * 1024  # bytes of a delivery
@@ -97,3 +104,26 @@ async def receiving(
         yield f"http://{address[0]}:{address[1]}{PATH}"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def heard(settings: Settings, pool: Pool, notices: Notices) -> AsyncGenerator[Calls]:
+    """How Replicate's calls are heard for the length of the block, whichever generator they come to.
+
+    `notices` listens to `hosted_jobs.WOKEN`. Raises `SetupError` where calls are to be received here and cannot be.
+    """
+    wakes = Wakes()
+    forget = notices.call(hosted_jobs.WOKEN, wakes.wake)
+    address = f"{settings.webhook_url.rstrip('/')}{PATH}" if settings.webhook_url else None
+    try:
+        if settings.webhook_listen is None:
+            yield Calls(wakes, address)
+            return
+        if settings.replicate_webhook_secret is None:
+            raise SetupError("REPLICATE_WEBHOOK_SECRET is not set: without it nobody can tell who calls. Set it.")
+        signatures = Signatures(settings.replicate_webhook_secret)
+        async with receiving(settings.webhook_listen, signatures, partial(hosted_jobs.wake, pool, _PROVIDER)) as here:
+            log.info("Deliveries of Replicate are received at %s.", here)
+            yield Calls(wakes, address)
+    finally:
+        forget()

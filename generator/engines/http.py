@@ -22,7 +22,7 @@ LARGEST = 512 * 1024 * 1024
 TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=60)
 """A large body may take its time; a server that sends nothing for a minute has gone."""
 _PIECE = 256 * 1024
-_SLICE = 1.0  # seconds between two looks at whether the take is still wanted
+_SLICE = 0.5  # seconds between two looks at whether the take is still wanted
 _NO_VIDEO = ("text/", "application/json", "application/xml", "image/", "audio/")
 _AddressInfo = tuple[int | socket.AddressFamily, int | socket.SocketKind, int, str, tuple[object, ...]]
 

@@ -1,4 +1,4 @@
-"""A wish in the words that a video model reads, for models that have nothing but words to steer them."""
+"""A wish in the words that a video model reads: for models that have nothing but words to steer them."""
 
 from clips.domain import ClipSpec, Strength
 
@@ -10,6 +10,11 @@ _STRENGTH = {
 }
 
 
-def spoken(spec: ClipSpec) -> str:
+def prompt(spec: ClipSpec) -> str:
     """The motion prompt with the strength in words; a photo alone gets a prompt that asks for motion."""
-    return ", ".join(part for part in (spec.prompt or _STILL_PHOTO, _STRENGTH[spec.strength]) if part)
+    return ", ".join(part for part in (described(spec), _STRENGTH[spec.strength]) if part)
+
+
+def described(spec: ClipSpec) -> str:
+    """The motion prompt for a model whose strength is a number."""
+    return spec.prompt or _STILL_PHOTO

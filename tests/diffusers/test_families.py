@@ -23,7 +23,7 @@ from clips.errors import CancelledError, MemberError
 from clips.photo import fit_photo
 from generator.engines.base import TakeSeed, Variation
 from generator.engines.diffusers.engine import DiffusersEngine
-from generator.engines.diffusers.family import prompt
+from generator.engines.prompts import prompt
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda tiny: tiny.entry)

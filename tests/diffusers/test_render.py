@@ -12,7 +12,7 @@ from clips.errors import MemberError, SetupError
 from clips.video import Encoder
 from generator.engines.base import Job, TakeSeed, Variation
 from generator.engines.diffusers.engine import DiffusersEngine
-from generator.engines.diffusers.family import prompt
+from generator.engines.prompts import prompt
 
 
 async def test_frames_stream_into_the_encoder(engine: DiffusersEngine, photo: Path, tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ class Provider:
             "id": prediction_id,
             "version": body["version"],
             "input": body["input"],
+            "webhook": body.get("webhook"),
+            "webhook_events_filter": body.get("webhook_events_filter"),
             "status": "starting",
             "output": None,
             "error": None,

@@ -25,6 +25,7 @@ from generator.engines.replicate.api import Replicate
 from generator.engines.replicate.engine import ReplicateEngine
 from generator.engines.replicate.paying import Cashier, Pace
 from generator.engines.replicate.rendering import Bench
+from generator.engines.wakes import Calls
 from tests.hosted.provider import KEY, Provider
 
 CATALOG = Catalog.load()
@@ -124,6 +125,7 @@ class Rehearsal:
     notebook: Notebook = field(default_factory=Notebook)
     pace: Pace = PACE
     taken: set[str] = field(default_factory=set[str])
+    calls: Calls = field(default_factory=Calls)
 
     async def attempt(
         self,
@@ -146,7 +148,7 @@ class Rehearsal:
     def _engine(self, model: Model) -> ReplicateEngine:
         assert model.hosted is not None
         cashier = Cashier(self.api, self._known, self.pace)
-        return ReplicateEngine(Bench(model, model.hosted, self.api, cashier, self.gate, self.pace))
+        return ReplicateEngine(Bench(model, model.hosted, self.api, cashier, self.gate, self.pace, self.calls))
 
     async def _known(self, external_ids: object) -> set[str]:
         return self.taken

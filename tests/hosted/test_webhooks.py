@@ -1,16 +1,30 @@
 """A provider's signed deliveries: the good ones wake a job, and nobody else's do anything."""
 
+import asyncio
 import base64
 import hmac
 import json
+import re
+import time
 from collections.abc import AsyncGenerator
+from functools import partial
+from pathlib import Path
 
 import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from clips import hosted_jobs
+from clips.domain import TakeId
 from clips.errors import SetupError
-from generator.webhooks import Signatures, receiving
+from clips.notices import listen
+from clips.postgres import Pool, Session
+from clips.settings import Settings
+from generator.webhooks import Signatures, heard, receiving
+from tests.generator.studio import generating
+from tests.hosted.provider import KEY as PROVIDER_KEY
+from tests.hosted.provider import Provider
+from tests.library_of import ask_for, enqueued, settle_in
 
 KEY = b"a key of twenty-four bytes"
 SECRET = SecretStr("whsec_" + base64.b64encode(KEY).decode())
@@ -87,7 +101,63 @@ async def test_what_the_host_wrote_wrong_is_told():
     for secret in ("whsec_äöü", "whsec_", "whsec_c2hvcnQ=", ""):
         with pytest.raises(SetupError, match="REPLICATE_WEBHOOK_SECRET: not what the provider gave"):
             Signatures(SecretStr(secret))
-    for listen in ("nowhere", "127.0.0.1:http", "192.0.2.1:80"):
-        with pytest.raises(SetupError, match=f"ZOETROPE_WEBHOOK_LISTEN: cannot listen at {listen}"):
-            async with receiving(listen, Signatures(SECRET), Receiver().wake):
+    for place in ("nowhere", "127.0.0.1:http", "192.0.2.1:80"):
+        with pytest.raises(SetupError, match=f"ZOETROPE_WEBHOOK_LISTEN: cannot listen at {place}"):
+            async with receiving(place, Signatures(SECRET), Receiver().wake):
                 pass
+
+
+@pytest.fixture
+async def take(pool: Pool) -> TakeId:
+    """A take with a job p1 at the provider."""
+    await settle_in(pool, 1)
+    await enqueued(pool, ask_for(1, 11, takes=1))
+    take_id = TakeId(await pool.fetchval("UPDATE takes SET fence = 1 RETURNING take_id"))
+    assert await hosted_jobs.remember(pool, take_id, "replicate", "p1")
+    return take_id
+
+
+async def test_a_delivery_wakes_whichever_generator_waits_for_the_job(dsn: str, pool: Pool, take: TakeId):
+    here = Settings(webhook_listen="127.0.0.1:0", webhook_url="https://zoe.example/", replicate_webhook_secret=SECRET)
+    async with (
+        listen(dsn, Session("test"), (hosted_jobs.WOKEN,)) as notices,
+        listen(dsn, Session("test"), (hosted_jobs.WOKEN,)) as elsewhere,
+        heard(Settings(webhook_listen=None), pool, elsewhere) as calls,
+        receiving("127.0.0.1:0", Signatures(SECRET), partial(hosted_jobs.wake, pool, "replicate"), lambda: NOW) as at,
+        heard(here, pool, notices) as ours,
+    ):
+        assert (calls.address, ours.address) == (None, "https://zoe.example/webhooks/replicate")
+        receiver = Receiver()
+        receiver.address = at
+        with calls.wakes.awaiting("p1") as known, calls.wakes.awaiting("p2") as unknown:
+            assert await receiver.deliver({"id": "p2"}) == 204
+            assert await receiver.deliver({"id": "p1"}) == 204
+            async with asyncio.timeout(10):
+                await known.pause(3600)
+            waiting = asyncio.create_task(unknown.pause(3600))
+            await asyncio.sleep(0)
+            assert not waiting.done()
+            waiting.cancel()
+
+
+async def test_a_receiver_without_a_secret_is_refused(dsn: str, pool: Pool):
+    async with listen(dsn, Session("test"), (hosted_jobs.WOKEN,)) as notices:
+        with pytest.raises(SetupError, match="REPLICATE_WEBHOOK_SECRET is not set"):
+            async with heard(Settings(webhook_listen="127.0.0.1:0"), pool, notices):
+                pass
+
+
+async def test_a_generator_hears_its_provider(
+    dsn: str, provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("REPLICATE_WEBHOOK_SECRET", SECRET.get_secret_value())
+    where = {"models": "gen4-turbo", "replicate_url": provider.address, "webhook_listen": "127.0.0.1:0"}
+    async with generating(dsn, tmp_path, key=PROVIDER_KEY, **where) as generator:
+        await generator.says("/webhooks/replicate.")
+        receiver = Receiver()
+        [receiver.address] = re.findall(r"received at (\S+)\.", generator.said)
+        assert await receiver.deliver({"id": "p1"}, at=int(time.time())) == 204
+        assert await receiver.deliver({"id": "p1"}, at=int(time.time()), key=b"a guess") == 401
+        assert await generator.stopped() == 0, generator.said
+    assert "its signature is wrong" in generator.said
+    assert SECRET.get_secret_value() not in generator.said

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from clips.errors import CancelledError, RetryableError, SetupError, StoppingError, SwitchedOffError
+from clips.hosted_jobs import Order
 from clips.servers import Dialect
 from generator.engines.gates import Gate
 from generator.engines.videos_api import engine as engines
@@ -175,6 +176,25 @@ async def test_what_the_host_has_to_mend_is_told_to_the_host(
     assert unfinished_in(tmp_path) == []
 
 
+async def test_a_server_that_stays_busy_has_the_take_wait_in_line(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    fake.trouble = Trouble.CREATE_BUSY
+    clock = iter(range(0, 100_000, 200))
+    monkeypatch.setattr(engines, "monotonic", lambda: float(next(clock)))
+    with pytest.raises(SwitchedOffError, match="takes no more clips now"):
+        await rendered(fake, tmp_path)
+    assert fake.created == []
+
+
+async def test_an_attempt_that_finds_its_server_down_loses_nothing(tmp_path: Path):
+    away = FakeServer(Dialect.SGLANG, b"", url="http://127.0.0.1:9")
+    memory = Notes("video_gen_1", Order(None, {}, (), 0))
+    with pytest.raises(SwitchedOffError, match="for progress failed"):
+        await rendered(away, tmp_path, memory=memory)
+    assert memory.external_id == "video_gen_1"
+
+
 @pytest.mark.parametrize("trouble", [Trouble.CREATE_BUSY_ONCE, Trouble.LOOK_FAILS_ONCE, Trouble.CONTENT_CUT_ONCE])
 async def test_what_passes_in_a_moment_is_waited_for(fake: FakeServer, tmp_path: Path, trouble: Trouble):
     fake.trouble = trouble
@@ -231,7 +251,10 @@ async def test_the_key_reaches_its_server_and_no_log(
         await rendered(fake, tmp_path)
     monkeypatch.setenv("CLUSTER_KEY", "sk-cluster-secret")
     assert (await rendered(fake, tmp_path)).made[1].frames == 16
-    assert "secret" not in caplog.text + str(refused.value)
+    fake.trouble = Trouble.CREATE_REFUSED
+    with pytest.raises(SetupError, match="num_frames must be 4k") as echoed:
+        await rendered(fake, tmp_path)
+    assert "secret" not in caplog.text + str(refused.value) + str(echoed.value)
 
 
 async def test_a_server_is_well_that_is_up_and_takes_the_key(

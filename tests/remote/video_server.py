@@ -19,6 +19,7 @@ class Trouble(Enum):
     """What goes wrong, each time that it is asked for what the name says."""
 
     CREATE_BUSY_ONCE = auto()
+    CREATE_BUSY = auto()
     CREATE_REFUSED = auto()
     CREATE_CUT = auto()
     LOOK_FAILS_ONCE = auto()
@@ -87,10 +88,12 @@ class FakeServer:
                 photo = bytes(await part.read())
             else:
                 fields[part.name or ""] = (await part.read()).decode()
-        if self._once(Trouble.CREATE_BUSY_ONCE):
+        if self._once(Trouble.CREATE_BUSY_ONCE) or self.trouble is Trouble.CREATE_BUSY:
             return web.json_response({"detail": "queue is full"}, status=503, headers={"Retry-After": "0"})
         if self.trouble is Trouble.CREATE_REFUSED:
-            return web.json_response({"error": {"message": "num_frames must be 4k+1", "code": 400}}, status=400)
+            return web.json_response(
+                {"error": {"message": f"num_frames must be 4k+1 {self.key or ''}", "code": 400}}, status=400
+            )
         if not fields.get("prompt") or not photo:
             return web.json_response({"detail": "prompt and input_reference are required"}, status=400)
         served = Served(fields, photo)

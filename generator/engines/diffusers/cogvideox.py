@@ -10,9 +10,10 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from clips.domain import Plan
 from clips.errors import SetupError
 from generator.engines.diffusers.decoding import decode_streamed
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
+from generator.engines.prompts import prompt
 
 
 class CogVideoX(Family[CogVideoXImageToVideoPipeline]):

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 from clips.catalog import Model
-from clips.domain import ClipSpec, Plan, Strength
+from clips.domain import ClipSpec, Plan
 from clips.errors import MemberError, SetupError
 from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.noise import Noise
@@ -151,23 +151,3 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
             "install a newer version."
         )
     return family
-
-
-# ---- words
-
-_STILL_PHOTO = "the scene comes to life with natural, lifelike motion"
-_STRENGTH = {
-    Strength.LOW: "subtle, slow, gentle movement",
-    Strength.MEDIUM: "",
-    Strength.HIGH: "strong, fast, energetic movement",
-}
-
-
-def prompt(spec: ClipSpec) -> str:
-    """The motion prompt with the strength in words; a photo alone gets a prompt that asks for motion."""
-    return ", ".join(part for part in (described(spec), _STRENGTH[spec.strength]) if part)
-
-
-def described(spec: ClipSpec) -> str:
-    """The motion prompt for a family whose strength is a number."""
-    return spec.prompt or _STILL_PHOTO

@@ -7,8 +7,9 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from clips.catalog import Model
 from clips.errors import SetupError
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
+from generator.engines.prompts import prompt
 
 
 class Hunyuan(Family[HunyuanVideoImageToVideoPipeline]):

@@ -8,9 +8,10 @@ from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXL
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from generator.engines.diffusers.decoding import decode_each
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.weights import Sources
+from generator.engines.prompts import prompt
 
 
 class I2VGen(Family[I2VGenXLPipeline]):

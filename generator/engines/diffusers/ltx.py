@@ -10,9 +10,10 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from clips.catalog import Model
 from clips.errors import SetupError
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene, prompt
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps, scheduler_of
+from generator.engines.prompts import prompt
 
 _DECODE_TIMESTEP = 0.05  # the decoder's own last step of denoising, and the noise that it is given for it
 _DECODE_NOISE = 0.025

@@ -11,9 +11,10 @@ from torch import nn
 
 from clips.catalog import Model
 from clips.stills import recompressed
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import scheduler_of
+from generator.engines.prompts import prompt
 
 _CRF = 33  # the model learnt from frames of compressed videos: a cleaner photo makes it stand still
 _USUAL = 0.7

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from diffusers.pipelines.ltx.pipeline_ltx_image2video import LTXImageToVideoPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.family import Latents, Scene, prompt
+from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.ltx import LtxFamily
 from generator.engines.diffusers.noise import Noise
+from generator.engines.prompts import prompt
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,10 @@ from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteSchedule
 
 from clips.domain import Strength
 from generator.engines.diffusers.decoding import decode_each
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, described
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.weights import Sources
+from generator.engines.prompts import described
 
 if TYPE_CHECKING:
     from diffusers.models.modeling_utils import ModelMixin

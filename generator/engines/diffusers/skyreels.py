@@ -8,10 +8,11 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_i2v import SkyReelsV2ImageToVideoPipeline
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
-from generator.engines.diffusers.family import Latents, Scene, prompt
+from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.wan import Wan
 from generator.engines.diffusers.weights import Sources
+from generator.engines.prompts import prompt
 
 _FLOW_SHIFT = 5.0  # for photos; 8 is for words alone
 

@@ -13,9 +13,10 @@ from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from clips.catalog import Model
 from clips.domain import Plan
 from clips.errors import MemberError
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, prompt
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps, scheduler_of
+from generator.engines.prompts import prompt
 
 
 class Wan(Family[WanImageToVideoPipeline]):

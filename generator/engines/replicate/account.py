@@ -20,6 +20,7 @@ from generator.engines.replicate.api import RefusedError, Replicate
 from generator.engines.replicate.engine import ReplicateEngine
 from generator.engines.replicate.paying import Cashier, Pace, UndecidedError
 from generator.engines.replicate.rendering import Bench
+from generator.engines.wakes import Calls
 
 log = logging.getLogger(__name__)
 
@@ -32,20 +33,21 @@ _EVERY = 60.0
 class ReplicateAccount:
     """Gives the engines of its models; nothing of theirs is in memory here. `keep` runs beside them."""
 
-    def __init__(self, api: Replicate, pool: Pool, pace: Pace) -> None:
+    def __init__(self, api: Replicate, pool: Pool, pace: Pace, calls: Calls | None = None) -> None:
         self._api = api
         self._pool = pool
         self._pace = pace
+        self._calls = calls or Calls()
         self._cashier = Cashier(api, self._taken, pace)
         self.gate = Gate("Replicate", api.check)
         self.loaded: list[str] = []
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, key: SecretStr, pool: Pool) -> AsyncGenerator[Self]:
+    async def open(cls, url: str, key: SecretStr, pool: Pool, calls: Calls | None = None) -> AsyncGenerator[Self]:
         """The account behind a key, checked: it is announced closed where the key is not taken."""
         async with Replicate.open(URL(url), key) as api:
-            account = cls(api, pool, PACE)
+            account = cls(api, pool, PACE, calls)
             await account.gate.examine()
             yield account
 
@@ -54,7 +56,8 @@ class ReplicateAccount:
         del context
         if model.hosted is None:
             raise SetupError(f"{model.name} is not hosted.")
-        return ReplicateEngine(Bench(model, model.hosted, self._api, self._cashier, self.gate, self._pace))
+        bench = Bench(model, model.hosted, self._api, self._cashier, self.gate, self._pace, self._calls)
+        return ReplicateEngine(bench)
 
     async def keep(self) -> None:
         """Open the gate when it can be, and tidy up what takes left behind, for ever."""

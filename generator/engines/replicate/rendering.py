@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from generator.engines.http import ForbiddenAddressError, GoneError, UnusableErr
 from generator.engines.replicate.api import AccountError, HasteError, Prediction, RefusedError, Replicate
 from generator.engines.replicate.paying import Cashier, Pace, UndecidedError, patiently
 from generator.engines.replicate.words import refusal
+from generator.engines.wakes import Calls
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class Bench:
     cashier: Cashier
     gate: Gate
     pace: Pace
+    calls: Calls = field(default_factory=Calls)
 
 
 class Rendering:
@@ -163,7 +165,10 @@ class Rendering:
         size = self._bench.model.size_of(self._job.spec)
         given = self._bench.hosted.input_for(self._job.spec, self._job.plan, size, self._take.seed, addresses)
         mark = next(iter(addresses.values()), None)
-        return Order(mark, {"version": version, "input": given}, self._files, self._job.plan.microdollars)
+        body: dict[str, object] = {"version": version, "input": given}
+        if self._bench.calls.address is not None:
+            body |= {"webhook": self._bench.calls.address, "webhook_events_filter": ["completed"]}
+        return Order(mark, body, self._files, self._job.plan.microdollars)
 
     async def _version(self) -> str:
         """What is asked for: an official model by its name, a community's by its version too."""
@@ -179,22 +184,25 @@ class Rendering:
         self._began = prediction.created_at or datetime.now(UTC)
         until = monotonic() + self._bench.pace.longest
         heard_at = monotonic()
-        for pause in pauses(first=self._bench.pace.first, most=self._bench.pace.most):
-            if prediction.over:
-                return prediction
-            if monotonic() > until:
-                await self._bench.api.cancel(prediction.id)
-                await self._settle(Outcome.FAILED, self._cost(prediction))
-                raise MemberError(f"{self._title} did not come to an end at its provider. Try again, or another model.")
-            await asyncio.sleep(pause)
-            try:
-                prediction = await self._bench.api.get(prediction.id)
-                heard_at = monotonic()
-            except HasteError as haste:
-                await asyncio.sleep(haste.pause)
-            except RetryableError:
-                if monotonic() - heard_at > _SILENCE:
-                    raise
+        with self._bench.calls.wakes.awaiting(prediction.id) as rest:
+            for pause in pauses(first=self._bench.pace.first, most=self._bench.pace.most):
+                if prediction.over:
+                    return prediction
+                if monotonic() > until:
+                    await self._bench.api.cancel(prediction.id)
+                    await self._settle(Outcome.FAILED, self._cost(prediction))
+                    raise MemberError(
+                        f"{self._title} did not come to an end at its provider. Try again, or another model."
+                    )
+                await rest.pause(pause)
+                try:
+                    prediction = await self._bench.api.get(prediction.id)
+                    heard_at = monotonic()
+                except HasteError as haste:
+                    await asyncio.sleep(haste.pause)
+                except RetryableError:
+                    if monotonic() - heard_at > _SILENCE:
+                        raise
         raise AssertionError
 
     async def _fetched(self, prediction: Prediction) -> Path:

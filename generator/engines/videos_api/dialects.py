@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from clips.catalog import Model
 from clips.domain import ClipSpec, Plan
 from clips.servers import Dialect
-from generator.engines.prompts import spoken
+from generator.engines.prompts import prompt
 
 
 def form_of(model: Model, spec: ClipSpec, plan: Plan, seed: int) -> Mapping[str, str]:
@@ -18,7 +18,7 @@ def form_of(model: Model, spec: ClipSpec, plan: Plan, seed: int) -> Mapping[str,
         raise ValueError(f"{model.name} has no server")
     fields: dict[str, object] = {
         "model": model.server.served_model,
-        "prompt": spoken(spec),
+        "prompt": prompt(spec),
         "negative_prompt": spec.avoid.strip() or None,
         "num_frames": plan.frames,
         "fps": plan.fps,

@@ -94,6 +94,8 @@ class VideosApiEngine:
             remote = await self._server.look(earlier.external_id)
         except ForgottenError:
             remote = None
+        except (RetryableError, ServerError) as error:
+            raise self._gate.close(str(error)) from error
         if remote is not None and remote.status not in {Status.FAILED, Status.LOST}:
             log.info("Going on with what an earlier attempt asked for.")
             return earlier.external_id
@@ -115,7 +117,7 @@ class VideosApiEngine:
                 remote = await self._server.create(fields, photo)
             except BusyError as busy:
                 if monotonic() + busy.pause > until:
-                    raise
+                    raise self._gate.close(str(busy)) from busy
                 context.report("queue", 0, 0)
                 await rest(context, busy.pause)
             except (RetryableError, ServerError) as error:
@@ -133,7 +135,7 @@ class VideosApiEngine:
                 remote = await self._server.look(external_id)
             except ForgottenError as error:
                 raise RetryableError(f"{error}; the take is rendered again") from error
-            except RetryableError as error:
+            except (RetryableError, ServerError) as error:
                 silent_since = silent_since or monotonic()
                 if monotonic() - silent_since > self._silence:
                     raise self._gate.close(str(error)) from error
@@ -189,7 +191,6 @@ class _Waiting:
         self._expected = float(plan.credits)
         self.longest = max(_PATIENCE, 10 * self._expected)
         self._context = context
-        self._asked_at = monotonic()
         self._began_at: float | None = None
         self._shown = 0
 

@@ -84,7 +84,8 @@ class VideoServer:
     def __init__(self, server: Server, key: SecretStr | None) -> None:
         self._server = server
         self._videos = URL(server.url) / "v1" / "videos"
-        self._headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+        self._key = key.get_secret_value() if key else ""
+        self._headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._session = aiohttp.ClientSession(timeout=_SHORT)
 
     @classmethod
@@ -169,10 +170,8 @@ class VideoServer:
             job = _Job.model_validate_json(await response.read())
         except ValidationError as error:
             raise RetryableError(f"{self.name} did not answer with a video job") from error
-        reason = job.error.message if isinstance(job.error, _Fault) else job.error
-        return Remote(
-            job.id, _STATUSES.get(job.status, Status.LOST), job.progress or 0.0, (reason or "")[:_LONGEST_REASON]
-        )
+        reason = self._without_key((job.error.message if isinstance(job.error, _Fault) else job.error) or "")
+        return Remote(job.id, _STATUSES.get(job.status, Status.LOST), job.progress or 0.0, reason[:_LONGEST_REASON])
 
     async def _failed_job(self, response: aiohttp.ClientResponse) -> Remote | None:
         """A failed job, where the server tells of it as a fault of its own."""
@@ -183,7 +182,7 @@ class VideoServer:
         return job if job.status is Status.FAILED else None
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ZoetropeError:
-        words = (await response.text(errors="replace"))[:_LONGEST_REASON].strip()
+        words = self._without_key((await response.text(errors="replace"))[:_LONGEST_REASON].strip())
         match response.status:
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
                 variable = self._server.key_variable
@@ -195,3 +194,6 @@ class VideoServer:
                 return RetryableError(f"{self.name} answered with status {status}: {words}")
             case status:
                 return SetupError(f"{self.name} refuses what the catalogue has us send (status {status}): {words}")
+
+    def _without_key(self, text: str) -> str:
+        return text.replace(self._key, "…") if self._key else text
