@@ -22,6 +22,7 @@ from clips.ffmpeg import probe
 from zoetrope.cli import main
 
 PROJECT = Path(__file__).parents[1]
+CATALOG = PROJECT / "clips" / "catalog.toml"
 PHOTO = PROJECT / "samples" / "raccoon.jpg"
 ZOETROPE = [sys.executable, "-m", "zoetrope"]
 OURS = ("ZOETROPE_", "DISCORD_", "DATABASE_")
@@ -191,7 +192,12 @@ def test_what_a_demo_cannot_start_with(refused: Callable[..., str], tmp_path: Pa
     missing = tmp_path / "[/no].jpg"
     assert refused("demo", "--photo", missing) == f"There is no photo {missing}. Name one with PHOTO=path (or --photo)."
     assert refused("demo", "--model", "nope").startswith("There is no model “nope”. There are: sketch, ")
-    assert "cannot run svd-xt yet" in refused("demo", "--model", "svd-xt")
+    own = tmp_path / "catalog.toml"
+    wan = re.search(r'\[models\."wan-2\.2-ti2v-5b"\].*?(?=\n\[)', CATALOG.read_text(), re.DOTALL)
+    assert wan is not None
+    own.write_text(wan[0].replace("wan-2.2-ti2v-5b", "dream-9000", 1).replace('"wan"', '"dream"'))
+    monkeypatch.setenv("ZOETROPE_CATALOG", str(own))
+    assert "cannot run dream-9000 yet" in refused("demo", "--model", "dream-9000")
     closed = tmp_path / "home" / "demo" / "clips"
     closed.mkdir(parents=True)
     monkeypatch.setattr("os.access", lambda path, _: path != closed)

@@ -6,13 +6,14 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from engine_harness import Collected, Told, job_of
 from fake_hub import COMMIT, Hub, serving
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 
-from clips.catalog import Model
+from clips.catalog import Model, Part
 from clips.errors import CancelledError, RetryableError, SetupError
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.weights import numbers
@@ -177,6 +178,45 @@ async def test_weights_that_could_run_code_are_refused(model: Model, tiny_wan: P
         folder / "transformer" / "diffusion_pytorch_model.bin"
     )
     assert "cannot be loaded" in await refusal(model.model_copy(update={"repo": str(folder)}))
+
+
+# ---- from several repositories
+
+
+async def test_a_part_from_elsewhere_takes_the_place_of_the_models_own(
+    hosted: Model, hub: Hub, engine: DiffusersEngine, photo: Path
+) -> None:
+    own = {"transformer": Part(repo=str(hub.folder), folder="transformer")}
+    usual, sink = Collected(), Collected()
+    replaced = await DiffusersEngine.load(hosted.model_copy(update={"parts": own}), "cpu", Told())
+    assert not [name for name in hub.served if name.startswith("transformer/")], "it would be of no use"
+    await replaced.render(job_of(photo, 7), sink, Told())
+    await replaced.close()
+    await engine.render(job_of(photo, 7), usual, Told())
+    assert np.array_equal(sink.clip(), usual.clip())
+
+
+async def test_a_part_is_downloaded_without_the_rest_of_its_repository(model: Model, hub: Hub) -> None:
+    parts = {"transformer": Part(repo=hub.repo, folder="transformer")}
+    loaded = await DiffusersEngine.load(model.model_copy(update={"parts": parts}), "cpu", Told())
+    await loaded.close()
+    assert hub.served and all(name.startswith("transformer/") for name in hub.served)
+
+
+async def test_a_part_that_is_none_is_said(model: Model, hub: Hub, tmp_path: Path) -> None:
+    async def said(part: Part) -> str:
+        return await refusal(model.model_copy(update={"parts": {"transformer": part}}))
+
+    assert f"There is no eyes in {tmp_path}" in await said(Part(repo=str(tmp_path), folder="eyes"))
+    assert "does not say what it is" in await said(Part(repo=str(tmp_path)))
+    (tmp_path / "config.json").write_text('{"_class_name": 7}')
+    assert "does not say what it is" in await said(Part(repo=str(tmp_path)))
+    (tmp_path / "config.json").write_text("{")
+    assert "cannot be read" in await said(Part(repo=str(tmp_path)))
+    (tmp_path / "config.json").write_text('{"architectures": ["NoModel"]}')
+    assert "cannot be loaded as WanImageToVideoPipeline" in await said(Part(repo=str(tmp_path)))
+    hub.refusals[hub.repo] = (404, "RepoNotFound")
+    assert "The hub knows no somebody/tiny-wan" in await said(Part(repo=hub.repo, folder="transformer"))
 
 
 # ---- the rest of a load

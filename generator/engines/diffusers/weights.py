@@ -183,8 +183,13 @@ def _download(repo: str, revision: str | None, wanted: list[str], begin: Callabl
     """Fetch what the cache lacks, one file after another (each comes in parallel parts); a broken one is resumed."""
     try:
         files = snapshot_download(repo, revision=revision, allow_patterns=wanted, dry_run=True)
-    except DryRunError:  # no way to the hub: what is here may be all of it
-        return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, local_files_only=True))
+    except DryRunError as blind:  # no way to the hub, or to this in it: what is here may be all of it
+        try:
+            return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, local_files_only=True))
+        except LocalEntryNotFoundError:
+            if isinstance(blind.__cause__, RepositoryNotFoundError):  # or gated, which is one
+                raise blind.__cause__ from blind
+            raise
     missing = [file for file in files if file.will_download]
     size = sum(file.file_size or 0 for file in missing)
     cache = Path(constants.HF_HUB_CACHE)

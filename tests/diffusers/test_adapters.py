@@ -1,0 +1,99 @@
+"""What single families have of their own: strengths that are numbers, one size only, wrong weights."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_dits
+import tiny_unets
+from engine_harness import Collected, Told, job_of
+from PIL import Image
+from tiny import Shot, Tiny
+
+from clips.catalog import Catalog
+from clips.domain import ClipSpec, Plan, Strength
+from clips.errors import SetupError
+from clips.photo import fit_photo
+from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.svd import noise_in_photo
+
+TINIES = {tiny.entry: tiny for tiny in (*tiny_unets.TINIES, *tiny_dits.TINIES)}
+
+
+async def loaded(tiny: Tiny, folder: Path) -> DiffusersEngine:
+    return await DiffusersEngine.load(tiny.model(tiny.save(folder)), "cpu", Told())
+
+
+@pytest.mark.parametrize("entry", ["svd-xt", "pia"])
+async def test_a_strength_that_is_no_words_changes_how_much_moves(entry: str, photo: Path, tmp_path: Path) -> None:
+    tiny = TINIES[entry]
+    engine = await loaded(tiny, tmp_path)
+    made: list[bytes] = []
+    for strength in Strength:
+        sink = Collected()
+        await engine.render(
+            job_of(photo, 7, plan=tiny.plan, spec=ClipSpec(model=entry, strength=strength)), sink, Told()
+        )
+        made.append(sink.clip().tobytes())
+    await engine.close()
+    assert len(set(made)) == len(Strength)
+
+
+def test_the_more_consistent_the_less_noise_is_in_the_photo() -> None:
+    assert noise_in_photo(0.7) == pytest.approx(0.02), "what the pipeline takes by itself"
+    levels = [noise_in_photo(step / 10) for step in range(11)]
+    assert levels == sorted(levels, reverse=True) and levels[-1] == 0
+
+
+async def test_a_model_of_one_size_refuses_others(photo: Path, tmp_path: Path) -> None:
+    engine = await loaded(TINIES["cogvideox-5b-i2v"], tmp_path)
+    for odd, said in (
+        (Plan(width=32, height=48, frames=17, fps=8, credits=1), "renders 48x32 and nothing else"),
+        (Plan(width=48, height=32, frames=9, fps=8, credits=1), r"16n \+ 1 frames"),
+    ):
+        with pytest.raises(SetupError, match=said):
+            await engine.render(job_of(photo, 7, plan=odd), Collected(), Told())
+    await engine.close()
+
+
+def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
+    models = {name: Catalog.load().find(name) for name in ("svd-xt", "cogvideox-5b-i2v", "framepack")}
+    plans = {name: model.plan(ClipSpec(model=name), (600, 900)) for name, model in models.items()}
+    assert (plans["svd-xt"].width, plans["svd-xt"].height) == (576, 1024)
+    assert (plans["cogvideox-5b-i2v"].width, plans["cogvideox-5b-i2v"].height) == (720, 480), "it knows no other"
+    assert plans["framepack"].width < plans["framepack"].height
+
+
+async def test_the_first_hunyuan_weights_are_refused(tmp_path: Path) -> None:
+    tiny = TINIES["hunyuan-i2v"]
+    config = tiny.save(tmp_path) / "transformer" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"image_condition_type": "latent_concat"}))
+    with pytest.raises(SetupError, match="Take the later weights"):
+        await DiffusersEngine.load(tiny.model(tmp_path), "cpu", Told())
+
+
+async def test_the_size_is_the_plans_where_the_pipeline_would_pick_one(photo: Path, tmp_path: Path) -> None:
+    engine = await loaded(TINIES["hunyuan-1.5-480p"], tmp_path)
+    sink = Collected()
+    await engine.render(job_of(photo, 7, plan=Plan(width=32, height=48, frames=5, fps=24, credits=1)), sink, Told())
+    await engine.close()
+    assert sink.clip().shape == (5, 48, 32, 3)
+
+
+async def test_framepack_emits_from_the_front_what_the_pipeline_builds_from_the_end(
+    photo: Path, tmp_path: Path
+) -> None:
+    three = replace(TINIES["framepack"], plan=Plan(width=32, height=32, frames=109, fps=30, credits=1))
+    engine = await loaded(three, tmp_path)
+    sink = Collected()
+    await engine.render(
+        job_of(photo, 7, plan=three.plan, spec=ClipSpec(model="framepack", motion="rain")), sink, Told()
+    )
+    await engine.close()
+    with Image.open(photo) as image:
+        fitted = fit_photo(image.convert("RGB"), 32, 32)
+    plain = three.plain(tmp_path, Shot(fitted, None, "rain", "", 7, three.plan, three.model(tmp_path)))
+    assert [len(chunk) for chunk in sink.chunks[0]] == [40, 33, 3, 33]
+    assert np.abs(sink.clip() / 255 - plain).max() <= 0.5 / 255 + 1e-5
