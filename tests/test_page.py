@@ -163,6 +163,12 @@ async def test_buttons_selects_forms_and_what_only_one_sees(browser: Browser, bo
         await form.get_by_label("Motion").fill("<b>Waves</b>")
         await hand_over(page, "paste", "dialog", media / "still.jpg")
         await hand_over(page, "drop", "dialog", media / "take-1.mp4")
+        for number in (1, 2):
+            await hand_over(page, "paste", "dialog", media / f"take-{number}.mp4")
+        await button(form, "Submit").click()
+        await expect(form.get_by_role("alert")).to_have_text(["Add at most 3 files."])
+        await button(form, "Remove take-2.mp4").click()
+        await button(form, "Remove take-1.mp4").last.click()
         await expect(form.locator(".tile")).to_have_text([re.compile("still"), re.compile("take-1")])
         await button(form, "Submit").click()
         await expect(form).to_have_count(0)

@@ -71,7 +71,7 @@ export function openModal(app, modal) {
     if (event.key === 'Enter' && event.target instanceof HTMLTextAreaElement && (event.ctrlKey || event.metaKey)) form.requestSubmit();
   });
 
-  const files = () => fields.find((field) => field.files?.room)?.files;
+  const files = () => (fields.find((field) => field.files?.room) ?? fields.find((field) => field.files))?.files;
   dialog.addEventListener('paste', (event) => {
     const pasted = filesOf(event.clipboardData);
     if (pasted.length === 0) return;

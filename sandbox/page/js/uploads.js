@@ -122,14 +122,14 @@ export class FileField {
     return this.uploads.length < this.most;
   }
 
-  /** @param {File[]} files  the newest replaces the only one where there is room for one */
+  /** @param {File[]} files  the newest replaces the only one where there is room for one; more than fit are told of when sent */
   add(files) {
     this.take(files.map((file) => new Upload(this.api, file)));
   }
 
   /** @param {Upload[]} uploads  already on their way */
   take(uploads) {
-    this.uploads = [...this.uploads, ...uploads].slice(-this.most);
+    this.uploads = this.most === 1 ? uploads.slice(-1) : [...this.uploads, ...uploads];
     for (const upload of uploads) upload.done.then(() => this.changed());
     this.#render();
   }
