@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from clips.errors import SetupError
 
@@ -15,7 +15,7 @@ class Node(BaseModel):
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
     type: str | None = None
-    enum: tuple[str | int | float | bool, ...] = ()
+    enum: tuple[JsonValue, ...] = ()
     default: JsonValue = None
     minimum: float | None = None
     maximum: float | None = None
@@ -25,9 +25,17 @@ class Node(BaseModel):
     properties: dict[str, Self] = Field(default_factory=dict)
     required: tuple[str, ...] = ()
 
+    @field_validator("type", mode="before")
+    @classmethod
+    def _one_type(cls, told: object) -> object:
+        """What may be null as well is told as a list of types by newer providers."""
+        if not isinstance(told, list):
+            return told
+        return next((kind for kind in cast("list[object]", told) if kind != "null"), None)
+
 
 class _Components(BaseModel):
-    schemas: dict[str, Node]
+    schemas: dict[str, JsonValue]
 
 
 class _Api(BaseModel):
@@ -48,11 +56,14 @@ class _Page(BaseModel):
 class InputSchema:
     """What one version of a model takes."""
 
-    def __init__(self, slug: str, version: str, schemas: Mapping[str, Node]) -> None:
+    def __init__(self, slug: str, version: str, schemas: Mapping[str, JsonValue]) -> None:
+        """Raises `SetupError` where there is no schema of an input among them."""
         self.slug = slug
         self.version = version
         self._schemas = schemas
-        told = schemas.get("Input", Node())
+        told = self._named("Input")
+        if not told.properties:
+            raise SetupError(f"{slug}: its schema tells nothing of its input. Compare it by hand.")
         self.required = told.required
         self.fields: Mapping[str, Node] = {name: self._resolved(node) for name, node in told.properties.items()}
 
@@ -80,11 +91,18 @@ class InputSchema:
         version = page.latest_version
         return cls(slug, version.id, version.openapi_schema.components.schemas)
 
+    def _named(self, name: str) -> Node:
+        """A schema by its name. One that is not there, or is told in a way that nobody here reads, says nothing."""
+        try:
+            return Node.model_validate(self._schemas.get(name, {}))
+        except ValidationError:
+            return Node()
+
     def _resolved(self, node: Node, depth: int = 0) -> Node:
         """A field with what it refers to: an enumeration is a schema of its own, what may be null a choice of two."""
         parts = [*node.all_of, *(part for part in node.any_of if part.type != "null")]
         if node.ref:
-            parts.append(self._schemas.get(node.ref.rpartition("/")[2], Node()))
+            parts.append(self._named(node.ref.rpartition("/")[2]))
         told = node
         for part in parts if depth < 4 else ():
             found = self._resolved(part, depth + 1)

@@ -131,12 +131,33 @@ def test_a_drift_is_told_with_what_to_do(
     assert compared(file, change) == [Drift(found, fix)]
 
 
+def test_a_schema_is_read_however_it_is_told():
+    """A list of types in the place of a choice, a reference to nothing, a schema that nobody here reads."""
+
+    def told_anew(told: Input, page: dict[str, Any]) -> None:
+        told["properties"]["seed"] = {"type": ["integer", "null"], "default": None}
+        told["properties"]["resolution"] = {"$ref": "#/components/schemas/resolution"}
+        told["properties"]["negative_prompt"] = {"$ref": "#/components/schemas/Nowhere"}
+        schemas = page["latest_version"]["openapi_schema"]["components"]["schemas"]
+        schemas["Strange"] = {"properties": True, "enum": "none"}
+        told["properties"]["prompt"] = {"allOf": [{"$ref": "#/components/schemas/Strange"}]}
+
+    assert compared("wan-2.7-i2v", told_anew) == []
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("<html>", "recorded.json: not a provider's page of a model"),
         ('{"owner": "wan-video"}', "name: Field required"),
         ('{"owner": "wan-video", "name": "wan", "latest_version": null}', "wan-video/wan has no version"),
+        (
+            (
+                '{"owner": "wan-video", "name": "wan", "latest_version": {"id": "1", "openapi_schema": '
+                '{"components": {"schemas": {"Input": {"properties": []}}}}}}'
+            ),
+            "wan-video/wan: its schema tells nothing of its input",
+        ),
     ],
 )
 def test_a_page_that_is_none_is_refused_with_its_name(text: str, says: str):
