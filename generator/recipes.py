@@ -26,6 +26,10 @@ class Recipe:
     revision: str | None
     steps: int | None
     guidance: float | None
+    guidance_2: float | None
+    sigmas: Sequence[float]
+    renoise: bool
+    loras: Sequence[Mapping[str, object]]
     seed: int
     variations: Sequence[Variation]
     versions: Mapping[str, str]
@@ -45,6 +49,10 @@ class Recipe:
             revision=model.hosted.version if model.hosted else model.revision,
             steps=model.steps,
             guidance=model.guidance,
+            guidance_2=model.guidance_2,
+            sigmas=model.sigmas,
+            renoise=model.renoise,
+            loras=[lora.model_dump() for lora in model.loras],
             seed=take.seed,
             variations=take.variations,
             versions=versions,

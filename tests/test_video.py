@@ -14,10 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from clips.errors import SetupError
 from clips.ffmpeg import VideoError, command, probe
 from clips.fitting import fit_below
+from clips.sound import Sound
+from clips.stills import recompressed
 from clips.video import Encoder
 from tests.processes import children
 
@@ -100,6 +103,78 @@ def test_file_is_tagged_plain_and_starts_at_once(tmp_path: Path) -> None:
 def test_same_frames_same_bytes(tmp_path: Path) -> None:
     one, other = (encode(tmp_path / name, grain(30), chunk=chunk) for name, chunk in (("a.mp4", 7), ("b.mp4", 30)))
     assert one.read_bytes() == other.read_bytes()
+
+
+def tone(seconds: float, rate: int, channels: int = 2) -> NDArray[np.float32]:
+    """A quiet A in all channels: (channels, n)."""
+    wave = 0.25 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+    return np.broadcast_to(wave.astype(np.float32), (channels, len(wave)))
+
+
+def heard(path: Path, channels: int) -> NDArray[np.float32]:
+    """The sound of a clip: (n, channels) at 48 kHz."""
+    raw = subprocess.run(
+        command("-i", path, "-map", "0:a:0", "-f", "f32le", "-ar", "48000", "-"),
+        capture_output=True,
+        check=True,
+    )
+    return np.frombuffer(raw.stdout, np.float32).reshape(-1, channels)
+
+
+@pytest.mark.parametrize(("seconds", "rate", "channels"), [(2.0, 24000, 2), (5.0, 44100, 1), (0.5, 16000, 2)])
+def test_sound_is_as_long_as_the_picture_and_as_loud_as_it_came(
+    tmp_path: Path, seconds: float, rate: int, channels: int
+) -> None:
+    silent = encode(tmp_path / "silent.mp4", grain(48))
+    with Encoder(tmp_path / "a.mp4", *SIZE, 24) as encoder:
+        encoder.sound(Sound.of(tone(seconds, rate, channels), rate))
+        encoder.write(grain(48))
+        made = encoder.finish()
+    assert made.has_sound and made.sound_bytes > 0
+    assert (made.frames, made.seconds) == (48, 2.0)
+    assert np.array_equal(decoded(made.path), decoded(silent)), "the picture is as without sound"
+    sound = heard(made.path, channels)
+    assert abs(len(sound) - 2 * 48000) <= 1024
+    during = sound[4800 : round(min(seconds, 2.0) * 48000) - 4800]
+    assert abs(np.abs(during).max() - 0.25) < 0.03
+    if seconds < 2:
+        assert np.abs(sound[round(seconds * 48000) + 4800 :]).max() < 0.01, "silence after its end"
+    described = subprocess.run([*command()[:1], "-i", made.path], capture_output=True, text=True, check=False).stderr
+    assert "aac (LC)" in described and "48000 Hz" in described
+    assert names(tmp_path) == ["a.mp4", "silent.mp4"]
+
+
+def test_the_same_sound_makes_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a.mp4", "b.mp4"):
+        with Encoder(tmp_path / name, *SIZE, 24) as encoder:
+            encoder.write(grain(24))
+            encoder.sound(Sound.of(tone(1, 24000), 24000))
+            encoder.finish()
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        np.zeros((2, 0), np.float32),
+        np.zeros((3, 100), np.float32),
+        np.zeros(100, np.float32),
+        np.zeros((2, 100), np.float64),
+        np.full((2, 100), np.nan, np.float32),
+    ],
+)
+def test_what_is_no_sound_is_refused(samples: NDArray[np.float32]) -> None:
+    with pytest.raises(ValueError, match="sound must be"):
+        Sound.of(samples, 48000)
+
+
+def test_a_picture_through_the_encoder_loses_detail_with_the_quality() -> None:
+    picture = Image.fromarray(grain(1)[0])
+    assert recompressed(picture, 0) is picture
+    lost = [
+        np.abs(np.asarray(recompressed(picture, crf)).astype(int) - np.asarray(picture)).mean() for crf in (10, 33, 45)
+    ]
+    assert 0 < lost[0] < lost[1] < lost[2]
 
 
 @settings(max_examples=12, deadline=None)

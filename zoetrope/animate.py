@@ -6,7 +6,7 @@ import secrets
 import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,22 +14,12 @@ from rich.console import Console
 
 from clips import library, paid, queue, requests
 from clips.blobs import BlobStore
-from clips.catalog import Catalog, EngineKind
-from clips.domain import (
-    Camera,
-    ChannelId,
-    ClipSpec,
-    Lane,
-    Plan,
-    RequestId,
-    RequestKind,
-    Size,
-    Strength,
-    UserId,
-)
+from clips.catalog import Accepts, Catalog, EngineKind
+from clips.domain import ChannelId, ClipSpec, Lane, Plan, RequestId, RequestKind, UserId
 from clips.embedded import database
 from clips.errors import MemberError, SetupError
 from clips.guilds import COMMAND_LINE, know
+from clips.library import StoredPhoto
 from clips.migrate import migrate
 from clips.paid import dollars_of
 from clips.photo import PHOTO_TYPE
@@ -50,13 +40,8 @@ class Order:
     """What the command line asked for."""
 
     photo: Path
-    motion: str
-    avoid: str
-    model: str
-    seconds: float
-    size: Size
-    camera: Camera | None
-    strength: Strength
+    end_photo: Path | None
+    spec: ClipSpec
     takes: int
     seed: int | None
     lane: Lane
@@ -72,7 +57,7 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         ask = await _prepare(pool, blobs, settings, order)
         console.print(_told(ask.plan, order), highlight=False, markup=False, soft_wrap=True)
         children = await stack.enter_async_context(supervised(settings.home / "logs"))
-        await _ensure_generator(children, pool, settings, dsn, order.model)
+        await _ensure_generator(children, pool, settings, dsn, order.spec.model)
         request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
             whole = await children.guard(_watch(pool, request_id, console))
@@ -103,19 +88,14 @@ async def _ready_pool(dsn: str) -> AsyncGenerator[Pool]:
 
 
 async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Order) -> Ask:
-    model = Catalog.load(settings.catalog).find(order.model)
-    spec = ClipSpec(model.name, order.motion, order.avoid, order.seconds, order.size, order.camera, order.strength)
-    model.check(spec)
+    model = Catalog.load(settings.catalog).find(order.spec.model)
+    spec = replace(order.spec, model=model.name)
+    model.check(spec, [Accepts.PHOTO, Accepts.END_PHOTO] if order.end_photo else [Accepts.PHOTO])
     check_paid(model, order.lane, COMMAND_LINE, await paid.providers(pool, COMMAND_LINE))
-    try:
-        upload = order.photo.read_bytes()
-    except OSError as error:
-        raise SetupError(f"Cannot read {order.photo}: {error.strerror}.") from error
+    uploads = [_read(path) for path in (order.photo, order.end_photo) if path is not None]
     _check_writable(order.out.absolute())
-    photo = await PhotoReader().read(upload)
-    sha256 = await blobs.put(pool, photo.data, PHOTO_TYPE)
     await know(pool, COMMAND_LINE)
-    await library.add_photo(pool, COMMAND_LINE, UserId(0), library.StoredPhoto(sha256, photo.width, photo.height))
+    photo, *ending = [await _stored(pool, blobs, upload) for upload in uploads]
     return Ask(
         guild_id=COMMAND_LINE,
         channel_id=ChannelId(0),
@@ -126,11 +106,26 @@ async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Orde
         lane=order.lane,
         spec=spec,
         plan=model.plan(spec, (photo.width, photo.height)),
-        photo=sha256,
+        photo=photo.sha256,
+        end_photo=ending[0].sha256 if ending else None,
         seed=secrets.randbits(32) if order.seed is None else order.seed,
         takes=order.takes,
         provider=model.provider,
     )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SetupError(f"Cannot read {path}: {error.strerror}.") from error
+
+
+async def _stored(pool: Pool, blobs: BlobStore, upload: bytes) -> StoredPhoto:
+    clean = await PhotoReader().read(upload)
+    photo = StoredPhoto(await blobs.put(pool, clean.data, PHOTO_TYPE), clean.width, clean.height)
+    await library.add_photo(pool, COMMAND_LINE, UserId(0), photo)
+    return photo
 
 
 async def _ensure_generator(children: Children, pool: Pool, settings: Settings, dsn: str, model: str) -> None:
@@ -164,12 +159,12 @@ async def _watch(pool: Pool, request_id: RequestId, console: Console) -> WholeRe
 
 
 def _told(plan: Plan, order: Order) -> str:
-    model = Catalog.load().get(order.model)
+    model = Catalog.load().get(order.spec.model)
     label = " (sketch, not a generated video)" if model and model.engine is EngineKind.SKETCH else ""
     takes = "1 take" if order.takes == 1 else f"{order.takes} takes"
     dollars = f", for {dollars_of(plan.microdollars * order.takes)}" if plan.microdollars else ""
     clip = f"{takes} of {plan.seconds:.1f} s, {plan.width}×{plan.height} at {plan.fps} fps"
-    return f"{clip}, with {order.model}{label}{dollars}"
+    return f"{clip}, with {order.spec.model}{label}{dollars}"
 
 
 def _check_writable(out: Path) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from clips.domain import Camera, GuildId, Lane, Size, Strength
+from clips.domain import Camera, ClipSpec, Fit, GuildId, Lane, Size, Strength
 from clips.embedded import database
 from clips.errors import MemberError, RetryableError, SetupError
 from clips.migrate import migrate as apply_migrations
@@ -96,13 +96,20 @@ def animate(
     size: Annotated[Size, typer.Option(help="Short side of the clip.")] = Size.NATIVE,
     camera: Annotated[Camera | None, typer.Option(help="A camera move by name.")] = None,
     strength: Annotated[Strength, typer.Option(help="How much moves.")] = Strength.MEDIUM,
+    consistency: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="How faithful to the photo; best 0.6 to 0.8."),
+    ] = None,
+    end_photo: Annotated[Path | None, typer.Option(help="The photo to end with, where a model can.")] = None,
+    fit: Annotated[Fit, typer.Option(help="Crop a photo of another shape, or pad it.")] = Fit.CROP,
     takes: Annotated[int, typer.Option(min=1, max=4, help="How many versions.")] = 1,
     seed: Annotated[int | None, typer.Option(min=0, max=2**32 - 1, help="The same seed gives the same clip.")] = None,
     lane: Annotated[Lane, typer.Option(help="`relaxed` lets others go first.")] = Lane.FAST,
     out: Annotated[Path, typer.Option(help="The clip's file; several takes get a number each.")] = Path("clip.mp4"),
 ) -> None:
     """Animate a photo from here, through the same queue and generator as in Discord."""
-    order = Order(photo, motion, avoid, model, seconds, size, camera, strength, takes, seed, lane, out)
+    spec = ClipSpec(model, motion, avoid, seconds, size, camera, strength, consistency, fit=fit)
+    order = Order(photo, end_photo, spec, takes, seed, lane, out)
     _run(animate_photo(Settings.load(), order, console))
 
 

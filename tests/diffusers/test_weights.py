@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_harness import Collected, Told, job_of
+import torch
+from engine_harness import Collected, Told, job_of, pipe_of
 from fake_hub import COMMIT, Hub, serving
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
+from safetensors.torch import save_file
 
-from clips.catalog import Model, Part
+from clips.catalog import Lora, Model, Part
 from clips.errors import CancelledError, RetryableError, SetupError
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.weights import numbers
@@ -137,7 +139,36 @@ async def test_a_full_disk_is_seen_before_the_download(
     assert hub.served == ["model_index.json"]
 
 
+async def test_low_rank_weights_come_from_the_hub_too(hosted: Model, hub: Hub, tmp_path: Path) -> None:
+    hub.folder = Path(shutil.copytree(hub.folder, tmp_path / "copy"))
+    (hub.folder / "loras").mkdir()
+    save_file({"transformer.proj_out.lora_B.bias": torch.ones(192)}, hub.folder / "loras" / "one.safetensors")
+    lora = Lora(repo=hub.repo, file="loras/one.safetensors", strength=0.5)
+    engine = await DiffusersEngine.load(hosted.model_copy(update={"loras": (lora,)}), "cpu", Told())
+    merged = pipe_of(engine).transformer.proj_out.bias
+    own = await DiffusersEngine.load(hosted, "cpu", Told())
+    assert torch.allclose(merged, pipe_of(own).transformer.proj_out.bias + 0.5)
+    assert hub.served.count("loras/one.safetensors") == 1
+    await engine.close()
+    await own.close()
+
+
 # ---- from a folder
+
+
+async def test_low_rank_weights_that_do_not_fit_are_said(model: Model, tmp_path: Path) -> None:
+    lora = Lora(repo=str(tmp_path), file="one.safetensors")
+    wrong = model.model_copy(update={"loras": (lora,)})
+    assert "There is no one.safetensors in" in await refusal(wrong)
+    for weights in (
+        {"transformer.proj_out.lora_B.bias": torch.ones(7)},
+        {"transformer.nowhere.lora_B.bias": torch.ones(7)},
+        {"transformer.proj_out.lora_B.weight": torch.ones(192, 2)},
+    ):
+        save_file(weights, tmp_path / "one.safetensors")
+        assert "one.safetensors of" in (said := await refusal(wrong)) and "does not fit into transformer" in said
+    elsewhere = lora.model_copy(update={"into": "transformer_2"})
+    assert "does not fit into transformer_2" in await refusal(model.model_copy(update={"loras": (elsewhere,)}))
 
 
 async def test_a_folder_that_is_not_there_is_said(model: Model, tmp_path: Path) -> None:
