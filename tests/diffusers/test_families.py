@@ -12,17 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_harness import Collected, Report, Told, failing, grid_of, network_of
+from engine_harness import Collected, Report, Told, failing, grid_of, network_of, pipe_of
 from families import FAMILIES, WORDS, Loaded, digest
 from PIL import Image
 from tiny import Shot, Tiny
+from torch import nn
 
 from clips.catalog import Accepts
 from clips.domain import ClipSpec
 from clips.errors import CancelledError, MemberError
 from clips.photo import fit_photo
 from generator.engines.base import TakeSeed, Variation
+from generator.engines.diffusers import loading
 from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.family import family_of
 from generator.engines.prompts import prompt
 
 
@@ -146,6 +149,19 @@ async def test_the_catalogue_plans_what_the_family_renders(loaded: Loaded) -> No
     assert loaded.model.multiple % grid.width == 0 and loaded.model.multiple % grid.height == 0
     rule = loaded.model.frames
     assert all((frames - grid.offset) % grid.frames == 0 for frames in (rule.snap(0), rule.snap(rule.max)))
+
+
+async def test_in_the_type_of_a_gpu_every_part_has_its_own(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "usual_type", lambda _: torch.bfloat16)
+    engine = await DiffusersEngine.load(loaded.model, "cpu", Told())
+    made = await replace(loaded, engine=engine, kept=[]).render(loaded.job(7))
+    assert made.clip().shape == (await loaded.usual()).clip().shape
+    precise = family_of(loaded.model).precise
+    for name, part in pipe_of(engine).components.items():
+        if isinstance(part, nn.Module):
+            wanted = torch.float32 if name in precise else torch.bfloat16
+            assert wanted in {parameter.dtype for parameter in part.parameters()}, name
+    await engine.close()
 
 
 async def test_out_of_memory_once_goes_on_with_less(loaded: Loaded) -> None:

@@ -38,6 +38,11 @@ def choose_device(wish: str) -> torch.device:
     return device
 
 
+def usual_type(device: torch.device) -> torch.dtype:
+    """What weights are loaded as where the family does not ask for more."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
 def load_pipeline(
     family: type[Family[DiffusionPipeline]], sources: Sources, device: torch.device, begin: Callable[[int], Advance]
 ) -> tuple[DiffusionPipeline, Placement]:
@@ -50,21 +55,19 @@ def load_pipeline(
     for logging in (diffusers_logging, transformers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # they warn at each render of what is meant so
-    usual = torch.bfloat16 if device.type == "cuda" else torch.float32
     index = sources.components()
-    dtypes = {name: torch.float32 if name in family.precise else usual for name in index}
+    dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
     sizes = {name: numbers(sources.at(name)) * dtypes[name].itemsize for name in index}
     placement = choose_placement(device, sum(sizes.values()))
     advance = begin(sum(sizes.values()))
     parts: dict[str, object] = {}
     try:
         for name, (library, kind) in index.items():
-            if library not in {"diffusers", "transformers"}:
-                continue
-            loader = getattr(import_module(library), kind)
-            if not sizes[name]:  # tokenizer, scheduler …: small, and the pipeline's to load where they are its own
-                if name in sources.parts:
-                    parts[name] = loader.from_pretrained(sources.at(name))
+            if not sizes[name] and name not in sources.parts:
+                continue  # tokenizer, scheduler …: small, and the pipeline's to load where they are its own
+            loader = getattr(import_module(_package(library)), kind)
+            if not sizes[name]:
+                parts[name] = loader.from_pretrained(sources.at(name))
                 continue
             advance(0)
             part = loader.from_pretrained(sources.at(name), dtype=dtypes[name], use_safetensors=True)
@@ -73,12 +76,17 @@ def load_pipeline(
         pipe = family.assemble(sources, parts)
     except torch.OutOfMemoryError as error:
         raise SetupError(f"The GPU is too full for {folder.name}. End what else runs on it, and try again.") from error
-    except (OSError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {reason}") from error
     if placement is Placement.OFFLOADED:
         pipe.enable_model_cpu_offload(device=device)
     return pipe, placement
+
+
+def _package(library: str) -> str:
+    """Where an index's library is: a few pipelines have components of their own, such as the vocoder of LTX-2."""
+    return library if library in {"diffusers", "transformers"} else f"diffusers.pipelines.{library}"
 
 
 def choose_placement(device: torch.device, weights: int) -> Placement:
