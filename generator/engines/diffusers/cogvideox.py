@@ -20,7 +20,6 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = CogVideoXImageToVideoPipeline
-    precise = frozenset({"vae"})
     steps = 50
     guidance = 6.0
 

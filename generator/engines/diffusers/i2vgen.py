@@ -18,7 +18,6 @@ class I2VGen(Family[I2VGenXLPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = I2VGenXLPipeline
-    precise = frozenset({"vae"})
     steps = 50
     guidance = 9.0
 
@@ -56,7 +55,7 @@ class I2VGen(Family[I2VGenXLPipeline]):
             guidance_scale=scene.guidance,
             latents=noise.draw(
                 (1, pipe.unet.config.in_channels, plan.frames, plan.height // across, plan.width // across)
-            ),
+            ).to(pipe.unet.dtype),
             output_type="latent",
             return_dict=False,
         )

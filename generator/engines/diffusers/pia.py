@@ -24,7 +24,6 @@ class Pia(Family[PIAPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = PIAPipeline
-    precise = frozenset({"vae"})
     steps = 25
     guidance = 7.5
 
@@ -66,7 +65,9 @@ class Pia(Family[PIAPipeline]):
             num_inference_steps=scene.steps,
             guidance_scale=scene.guidance,
             motion_scale=_MOTION_SCALES[scene.spec.strength],
-            latents=noise.draw((1, channels, plan.frames, plan.height // across, plan.width // across)),
+            latents=noise.draw((1, channels, plan.frames, plan.height // across, plan.width // across)).to(
+                pipe.unet.dtype
+            ),
             generator=noise.generator,  # samples the photo's latents, after the noise
             output_type="latent",
             return_dict=False,
