@@ -12,7 +12,9 @@ from clips.errors import SetupError
 class Settings(BaseSettings):
     """What the host decides. Each field's description is what the README says of it."""
 
-    model_config = SettingsConfigDict(env_prefix="ZOETROPE_", frozen=True, extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="ZOETROPE_", env_ignore_empty=True, frozen=True, extra="ignore", populate_by_name=True
+    )
 
     discord_token: SecretStr | None = Field(
         default=None,
