@@ -114,6 +114,8 @@ _WORDS = {
 def _when(facts: Accepted) -> str:
     if facts.place is None:
         return ""
+    if facts.place.rest and facts.place.rest.until is None:
+        return " once the host, who has paused the generators, lets them go on"
     ready = facts.now + timedelta(seconds=max(5, facts.place.ends_in))
     return f", ready about {moment(ready)}"
 

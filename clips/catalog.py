@@ -30,6 +30,25 @@ class EngineKind(StrEnum):
     VIDEOS_API = "videos-api"
 
 
+class Placement(StrEnum):
+    """How a local model shares its weights between GPU and RAM; the last two change the picture."""
+
+    WHOLE = "whole"
+    EVICTED = "evicted"
+    OFFLOADED = "offloaded"
+    GROUPED = "grouped"
+    FP8 = "fp8"
+    QUANTISED = "quantised"
+
+
+class Speed(StrEnum):
+    """How a local model trades exactness for time; `exact` is plain diffusers to the bit."""
+
+    EXACT = "exact"
+    BALANCED = "balanced"
+    FAST = "fast"
+
+
 class Accepts(StrEnum):
     """What a model honours. `PHOTO` is the first frame, which most models need; `REFERENCES` never become a frame."""
 
@@ -103,6 +122,10 @@ class Model(Entry):
     loras: tuple[Lora, ...] = ()
     parts: dict[str, Part] = Field(default_factory=dict[str, Part])
     server: Server | None = None
+    memory: Placement | None = None
+    forbids: str = ""
+    disk: float | None = Field(default=None, gt=0)
+    vram: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ All times are the database's. A generator names its take, itself and the fence o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -64,12 +64,23 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """All generators of a model rest. `until`: when the first one works again; None: when its host says so."""
+
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a request stands: takes ahead of its first one, and the seconds until that starts and the last one ends."""
+    """Where a request stands: takes ahead of its first one, and the seconds until that starts and the last one ends.
+
+    A rest whose end is known is counted in; of a pause they tell what comes after it.
+    """
 
     ahead: int
     starts_in: float
     ends_in: float
+    rest: Rest | None = None
 
 
 _ENQUEUE = "SELECT * FROM enqueue_request($1, $2, $3, $4, $5, $6)"
@@ -93,19 +104,22 @@ _ALIVE = """
 _TROUBLES = """
     SELECT name, unnest(troubles) AS trouble FROM generators WHERE seen_at > clock_timestamp() - interval '30 seconds'
 """
-_PLACE = "SELECT * FROM place_of($1)"
+_PLACE = """
+    SELECT * FROM place_of($1), rest_of((SELECT model FROM takes WHERE request_id = $1 LIMIT 1))
+"""
 # A newcomer joins at the present virtual time: about one take of every flow that waits goes before its first one. None
 # waits while a generator is free.
 _WAITS = """
-    SELECT model, CASE WHEN heads + at_work < generators THEN 0
-                       ELSE pace_of(model) * (busy + queued) / 1000 / generators END AS seconds FROM (
+    SELECT model, CASE WHEN resting AND until IS NULL THEN 'infinity' WHEN heads + at_work < generators THEN seconds
+                       ELSE seconds + pace_of(model) * (busy + queued) / 1000 / generators END AS seconds FROM (
         SELECT unnest(models) AS model, count(*) AS generators FROM generators
         WHERE seen_at > clock_timestamp() - interval '30 seconds' GROUP BY 1) live,
         (SELECT count(*) AS heads, coalesce(sum(queued_ms::double precision / (waiting + ready)), 0) AS queued
          FROM flows WHERE lane = 'fast' AND waiting + ready + running > 0 AND waiting + ready > 0) flows,
         (SELECT count(*) AS at_work,
              coalesce(sum(greatest(cost_ms - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0) AS busy
-         FROM takes WHERE state = 'running') running
+         FROM takes WHERE state = 'running') running,
+        rest_of(model)
 """
 
 
@@ -256,14 +270,16 @@ async def troubles(conn: Connection | Pool) -> list[tuple[str, str]]:
 
 
 async def waits(pool: Pool) -> dict[str, float]:
-    """Seconds until a newcomer's first take would start, roughly, by model; none where no generator is alive."""
+    """Seconds until a newcomer's first take would start, roughly, by model. Infinite: all its generators are paused."""
     return {row["model"]: row["seconds"] for row in await pool.fetch(_WAITS)}
 
 
 async def place(conn: Connection | Pool, request_id: RequestId) -> Place | None:
     """Where a request stands. None: nothing of it waits or renders, or what is left waits for a generator to come."""
     row = await conn.fetchrow(_PLACE, request_id)
-    return Place(row["ahead"], row["starts_in"], row["ends_in"]) if row and row["ahead"] is not None else None
+    if row is None or row["ahead"] is None:
+        return None
+    return Place(row["ahead"], row["starts_in"], row["ends_in"], Rest(row["until"]) if row["resting"] else None)
 
 
 async def _transition(pool: Pool, statement: str, *arguments: object) -> Any:  # noqa: ANN401 - what the function gives

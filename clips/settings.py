@@ -3,10 +3,12 @@
 from pathlib import Path
 from typing import Self
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from clips.catalog import Placement, Speed
 from clips.errors import SetupError
+from clips.quiet import QuietHours
 
 
 class Settings(BaseSettings):
@@ -78,6 +80,19 @@ class Settings(BaseSettings):
         default="auto",
         description="Where diffusers models run: `cuda`, `cuda:1`, `cpu`; `auto` takes a GPU if there is one.",
     )
+    speed: Speed = Field(
+        default=Speed.BALANCED,
+        description="How a GPU trades exactness for time: `exact` (plain diffusers to the bit), `balanced` or `fast`.",
+    )
+    memory: str = Field(
+        default="",
+        description="How models share GPU and RAM where not as fits best: `name=placement`, separated by commas. "
+        "Placements: `whole`, `evicted`, `offloaded`, `grouped`, `fp8`, `quantised`.",
+    )
+    quiet_hours: str = Field(
+        default="",
+        description="Hours in which a generator claims nothing, by its machine's clock: `23:00-07:00`.",
+    )
     lease_seconds: float = Field(
         default=30.0, gt=0, le=600, description="Silence after which a generator counts as dead and its take goes on."
     )
@@ -114,11 +129,42 @@ class Settings(BaseSettings):
     def model_names(self) -> list[str]:
         return [name for name in (part.strip() for part in self.models.split(",")) if name]
 
+    @property
+    def quiet(self) -> QuietHours | None:
+        return QuietHours.parse(self.quiet_hours) if self.quiet_hours.strip() else None
+
+    @field_validator("quiet_hours")
+    @classmethod
+    def _span_of_hours(cls, hours: str) -> str:
+        if hours.strip():
+            QuietHours.parse(hours)
+        return hours
+
+    @property
+    def placements(self) -> dict[str, Placement]:
+        """The placements that the host chose, by the model's name."""
+        return {name: Placement(placement) for name, placement in _pairs(self.memory)}
+
+    @field_validator("memory")
+    @classmethod
+    def _known_placements(cls, memory: str) -> str:
+        known = ", ".join(Placement)
+        for name, placement in _pairs(memory):
+            if placement not in set(Placement):
+                raise ValueError(f"{name}={placement} names no placement. There are: {known}.")
+        return memory
+
     @classmethod
     def variable(cls, field: str) -> str:
         """The environment variable of a field."""
         alias = cls.model_fields[field].validation_alias
         return str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"ZOETROPE_{field.upper()}"
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """`a=b, c=d` as pairs."""
+    parts = [part.partition("=") for part in text.split(",") if part.strip()]
+    return [(name.strip(), value.strip()) for name, _, value in parts]
 
 
 def _complaint(settings: type[Settings], location: tuple[int | str, ...], message: str) -> str:

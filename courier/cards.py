@@ -87,6 +87,12 @@ def _waiting(place: Place | None, now: datetime) -> str:
     if place is None:
         return "**Waiting.**"
     ahead = "Next in line." if place.ahead == 0 else f"{count_of_takes(place.ahead)} ahead."
+    if place.rest is not None:
+        if place.rest.until is None:
+            return f"**Paused by the host.** {ahead} It keeps its place and renders once they go on."
+        return (
+            f"**Quiet hours.** {ahead} Rendering goes on {moment(place.rest.until)}, ready {_at(now, place.ends_in)}."
+        )
     if place.starts_in < _SOON:
         return f"**{ahead}** Starts any moment, ready {_at(now, place.ends_in)}."
     return f"**{ahead}** Starts {_at(now, place.starts_in)}, ready {_at(now, place.ends_in)}."

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from uuid import uuid4
 
-from clips import deliveries, hosted_jobs, queue
+from clips import deliveries, generators, hosted_jobs, queue
 from clips.blobs import BlobStore
 from clips.catalog import Catalog, Model
 from clips.checkpoints import Checkpoints
@@ -25,8 +25,9 @@ from courier.endpoint import point_at
 from courier.posting import Courier
 from courier.roads import logged_in
 from generator.companions import beside
-from generator.engines.loading import check_installed
+from generator.engines.loading import Shelf, check_installed
 from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
+from generator.resting import Place, Resting
 from generator.stations import offer, stations
 from generator.stopping import Stopping
 from generator.takes import Workshop
@@ -79,10 +80,11 @@ async def generate(settings: Settings) -> None:
         session = Session("zoetrope generator")
         pool = await stack.enter_async_context(connect_pool(dsn, session))
         direct = settings.listen_url or dsn
-        channels = (queue.READY, queue.CANCELLED, deliveries.CHANGED, hosted_jobs.WOKEN)
+        channels = (queue.READY, queue.CANCELLED, deliveries.CHANGED, hosted_jobs.WOKEN, generators.ORDERS)
         notices = await stack.enter_async_context(listen(direct, session, channels))
         calls = await stack.enter_async_context(heard(settings, pool, notices))
-        places = await stations(stack, settings, models, pool, stopping, calls)
+        shelf = Shelf(settings.device, speed=settings.speed)
+        places = await stations(stack, settings, models, pool, stopping, shelf, calls)
         stall = timedelta(seconds=settings.stall_seconds)
         heartbeat = await stack.enter_async_context(
             Heartbeat(dsn, identity, lease=lease, stall=stall, offer=lambda: offer(places))
@@ -95,6 +97,16 @@ async def generate(settings: Settings) -> None:
                 pool, blobs, client, catalog, attachment_limit=settings.attachment_limit, checkpoints=checkpoints
             )
             await stack.enter_async_context(beside(stopping, courier.run(notices)))
+        resting = Resting(
+            pool,
+            identity.generator_id,
+            Place(socket.gethostname(), settings.device),
+            settings.quiet,
+            notices,
+            shelf.free,
+        )
+        await resting.look()
+        await stack.enter_async_context(beside(stopping, resting.keep()))
         workers = [
             Worker(
                 Workshop(pool, blobs, place.models, place.engines, folder, checkpoints),
@@ -105,6 +117,7 @@ async def generate(settings: Settings) -> None:
                 lease=lease,
                 at_once=place.at_once,
                 gate=place.gate,
+                resting=resting,
             )
             for place in places
         ]
@@ -136,7 +149,14 @@ def wanted_models(settings: Settings, catalog: Catalog) -> Mapping[str, Model]:
     if unknown or not models:
         there_are = ", ".join(model.name for model in catalog)
         raise SetupError(f"ZOETROPE_MODELS: there is no model {', '.join(unknown) or 'named'}. There are: {there_are}.")
-    known = {name: model for name, model in models.items() if model is not None}
+    placements = settings.placements
+    if strange := ", ".join(sorted(placements.keys() - models.keys())):
+        raise SetupError(f"ZOETROPE_MEMORY: {strange} is not among ZOETROPE_MODELS.")
+    known = {
+        name: model.model_copy(update={"memory": placements[name]}) if name in placements else model
+        for name, model in models.items()
+        if model is not None
+    }
     for model in known.values():
         check_installed(model)
     return known

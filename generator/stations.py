@@ -35,12 +35,16 @@ async def stations(
     models: Mapping[str, Model],
     pool: Pool,
     stopping: Stopping,
+    shelf: Shelf,
     calls: Calls | None = None,
 ) -> list[Station]:
-    """The stations that these models need, for as long as the stack stands. Raises `SetupError`."""
+    """The stations that these models need, for as long as the stack stands; `shelf` is for those that run here.
+
+    Raises `SetupError`.
+    """
     found: list[Station] = []
     if local := _of(models, EngineKind.SKETCH, EngineKind.DIFFUSERS):
-        found.append(Station(local, Shelf(settings.device)))
+        found.append(Station(local, shelf))
     if hosted := _of(models, EngineKind.REPLICATE):
         key = settings.replicate_api_token
         if not key:

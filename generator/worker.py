@@ -14,6 +14,7 @@ from generator.engines.gates import Gate
 from generator.faults import judge
 from generator.heartbeat import Heartbeat, Identity
 from generator.insisting import insist
+from generator.resting import Resting
 from generator.stopping import Stopping
 from generator.takes import Workshop, make
 from generator.watch import Watch
@@ -47,6 +48,7 @@ class Worker:
         lease: timedelta,
         at_once: int = 1,
         gate: Gate | None = None,
+        resting: Resting | None = None,
     ) -> None:
         """`notices` listens to `queue.READY` and `queue.CANCELLED`."""
         self._shop = shop
@@ -58,6 +60,7 @@ class Worker:
         self._at_once = at_once
         self._gate = gate
         self._working: set[asyncio.Task[None]] = set()
+        self._resting = resting
 
     async def run(self) -> None:
         """Work until told to stop. Raises `FatalEngineError` if this process can render no more."""
@@ -83,7 +86,7 @@ class Worker:
 
     @property
     def _open(self) -> bool:
-        return self._gate is None or self._gate.open
+        return (self._gate is None or self._gate.open) and not (self._resting and self._resting.at_rest)
 
     def _raise_what_failed(self) -> None:
         ended = {task for task in self._working if task.done()}
@@ -144,11 +147,15 @@ class Worker:
                 self._heartbeat.loaded = loaded
 
     async def _bounded(self, watch: Watch) -> Ended:
-        """Make the take, but no longer than the process may last. Raises as `make` does."""
+        """Make the take, but no longer than the process may last or its host lets it. Raises as `make` does."""
         making = asyncio.create_task(make(self._shop, watch))
         due = asyncio.create_task(self._stopping.due.wait())
+        paused = asyncio.create_task(self._resting.due.wait() if self._resting else asyncio.Event().wait())
         try:
-            await asyncio.wait({making, due}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({making, due, paused}, return_when=asyncio.FIRST_COMPLETED)
+            if paused.done():
+                watch.stop()
+                await asyncio.wait({making, due}, return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
                 watch.stop()
                 await asyncio.wait({making}, timeout=GRACE)
@@ -156,8 +163,8 @@ class Worker:
                 raise _StuckError(f"the engine did not stop within {GRACE:g} s")
             return making.result()
         finally:
-            due.cancel()
-            making.cancel()
+            for task in (due, paused, making):
+                task.cancel()
 
     async def _settle(self, watch: Watch, write: Callable[[], Awaitable[Ended]]) -> None:
         try:

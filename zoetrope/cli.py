@@ -22,6 +22,7 @@ from clips.errors import MemberError, RetryableError, SetupError
 from clips.migrate import migrate as apply_migrations
 from clips.postgres import Session, connect
 from clips.settings import Settings
+from zoetrope import generators, models
 from zoetrope.animate import Order, animate_photo
 from zoetrope.demo import Demo
 from zoetrope.doctor import examine
@@ -36,6 +37,8 @@ app = typer.Typer(
 )
 paid = typer.Typer(help="Which servers may spend money on models that a provider bills.", no_args_is_help=True)
 app.add_typer(paid, name="paid")
+app.add_typer(models.app, name="models")
+app.add_typer(generators.app, name="generators")
 console = Console()
 REFUSED = 2
 INTERRUPTED = 130

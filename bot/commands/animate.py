@@ -1,5 +1,6 @@
 """`/animate`: a photo, and what should become of it. A photo alone is enough; a form asks for what else it takes."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -123,6 +124,8 @@ def _offer(model: Model, wait: float | None) -> str:
         price = f"{dollars_of(model.hosted.microdollars(1, model.default_size))} and {price}"
     if wait is None:
         begin = "its generator is away"
+    elif wait == math.inf:
+        begin = "paused by its host"
     else:
         begin = "starts at once" if wait < 15 else f"starts in about {max(1, round(wait / 60))} min"
     return f"{model.title} · {price} · {begin} · {model.summary}"

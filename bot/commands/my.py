@@ -84,7 +84,9 @@ async def _waiting(parts: Parts, whole: WholeRequest) -> str:
         how = "waiting for a generator that runs this model"
     else:
         how = f"{count_of_takes(place.ahead)} ahead" if place and place.ahead else "next in line"
-    if place is None or stopping:
+    if place and place.rest:
+        how += ", the generators are paused" if place.rest.until is None else ", in quiet hours"
+    if place is None or stopping or (place.rest and place.rest.until is None):
         return f"**#{request.request_id}** {_described(parts, whole)}: {how}"
     ready = moment(utcnow() + timedelta(seconds=max(place.ends_in, 5)))
     return f"**#{request.request_id}** {_described(parts, whole)}: {how}, ready {ready}"

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clips.domain import ClipSpec, Plan
+from clips.errors import ZoetropeError
 from clips.hosted_jobs import HostedJob, Order, Outcome
 
 Frame = NDArray[np.uint8]
@@ -105,6 +106,16 @@ class Context(Protocol):
         ...
 
 
+class NoRoomError(ZoetropeError):
+    """A model would fit if others that this process has loaded made room: bytes of GPU memory, bytes of RAM."""
+
+    def __init__(self, vram: int, ram: int) -> None:
+        size, kind = (vram, "GPU memory") if vram else (ram, "RAM")
+        super().__init__(f"it needs about {size / 1024**3:.1f} GiB of {kind}")
+        self.vram = vram
+        self.ram = ram
+
+
 class Engine(Protocol):
     """A loaded model. Synchronous work runs in a thread of the engine's own, so that the worker's loop never blocks."""
 
@@ -116,4 +127,31 @@ class Engine(Protocol):
 
     async def close(self) -> None:
         """Give back the memory: another model needs it. Nothing is called afterwards."""
+        ...
+
+
+@runtime_checkable
+class Parkable(Protocol):
+    """An engine with weights that can leave the GPU and come back. All of it waits for a render under way."""
+
+    @property
+    def vram(self) -> int:
+        """Bytes that it holds on the GPU between renders."""
+        ...
+
+    @property
+    def ram(self) -> int:
+        """Bytes that it holds in RAM between renders."""
+        ...
+
+    async def park(self) -> None:
+        """Move to RAM what is on the GPU."""
+        ...
+
+    async def wake(self) -> None:
+        """Undo `park`, before a render. Raises `NoRoomError` where others hold the GPU's memory."""
+        ...
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
         ...

@@ -1,13 +1,17 @@
 """Which engine a catalogue entry gets, and which ones are loaded. A library comes with the first load that needs it."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from typing import TypeVar
 
-from clips.catalog import EngineKind, Model
+from clips.catalog import EngineKind, Model, Speed
 from clips.errors import SetupError
-from generator.engines.base import Context, Engine
+from clips.machine import free_ram
+from generator.engines.base import Context, Engine, NoRoomError, Parkable
 
 _LIBRARIES = {
     EngineKind.SKETCH: ("numpy", "opencv-python-headless"),
@@ -43,17 +47,20 @@ def versions(model: Model) -> dict[str, str]:
 
 
 Load = Callable[[Model, str, Context], Awaitable[Engine]]
+_Result = TypeVar("_Result")
 
 
 class Shelf:
-    """The loaded engines, the last used last. Room for `capacity`; the one unused for longest makes room."""
+    """The loaded engines, the last used last. As many as there is memory for: where one needs room on the GPU, those
+    unused for longest wait in RAM, and where RAM is short too, they go.
+    """
 
-    def __init__(self, device: str, *, capacity: int = 1, load: Load | None = None) -> None:
-        """`device` is the setting. `load` stands in for the real loading, in tests of what happens around it."""
+    def __init__(self, device: str, *, speed: Speed | None = None, load: Load | None = None) -> None:
+        """`device` and `speed` are the settings. `load` stands in for the real loading, in tests of what is around."""
         self._device = device
-        self._capacity = capacity
-        self._load = load or load_engine
+        self._load = load or partial(load_engine, speed=speed)
         self._engines: OrderedDict[str, Engine] = OrderedDict()
+        self._changing = asyncio.Lock()
 
     @property
     def loaded(self) -> list[str]:
@@ -62,16 +69,53 @@ class Shelf:
 
     async def engine(self, model: Model, context: Context) -> Engine:
         """The model's engine, loaded first where it is not. Raises what loading and `context` raise."""
-        if model.name not in self._engines:
-            while len(self._engines) >= self._capacity:
-                _, oldest = self._engines.popitem(last=False)
-                await oldest.close()
-            self._engines[model.name] = await self._load(model, self._device, context)
-        self._engines.move_to_end(model.name)
-        return self._engines[model.name]
+        async with self._changing:
+            if model.name not in self._engines:
+                self._engines[model.name] = await self._in_its_room(
+                    model, lambda: self._load(model, self._device, context)
+                )
+            self._engines.move_to_end(model.name)
+            engine = self._engines[model.name]
+            if isinstance(engine, Parkable):
+                await self._in_its_room(model, engine.wake)
+            return engine
+
+    async def free(self) -> int:
+        """Leave the GPU to others until the next take. Returns the bytes that are free now."""
+        async with self._changing:
+            held = sum(engine.vram for engine in self._engines.values() if isinstance(engine, Parkable))
+            while await self._make_room(but=None, vram=1):
+                pass
+        return held
+
+    async def _in_its_room(self, model: Model, step: Callable[[], Awaitable[_Result]]) -> _Result:
+        """Take the step, with others out of its way where it needs their memory."""
+        while True:
+            try:
+                return await step()
+            except NoRoomError as need:
+                if not await self._make_room(but=model.name, vram=need.vram):
+                    raise SetupError(
+                        f"{model.title} does not fit: {need}. End what else runs on this machine, or set `memory` in "
+                        "its catalogue entry to load it all the same."
+                    ) from need
+
+    async def _make_room(self, but: str | None, vram: int) -> bool:
+        """Make the one unused for longest give up what it holds of the memory that is short. False: none holds any."""
+        for name, engine in self._engines.items():
+            if name == but or not isinstance(engine, Parkable):
+                continue
+            if vram and 0 < engine.vram <= free_ram():
+                await engine.park()
+                return True
+            if engine.vram if vram else engine.ram:
+                del self._engines[name]
+                await engine.close()
+                return True
+        return False
 
 
-async def load_engine(model: Model, device: str, context: Context) -> Engine:
+async def load_engine(model: Model, device: str, context: Context, speed: Speed | None = None) -> Engine:
     """The engine of a catalogue entry, loaded."""
     match model.engine:
         case EngineKind.SKETCH:
@@ -81,6 +125,6 @@ async def load_engine(model: Model, device: str, context: Context) -> Engine:
         case EngineKind.DIFFUSERS:
             from generator.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - only what is used is loaded
 
-            return await DiffusersEngine.load(model, device, context)
+            return await DiffusersEngine.load(model, device, context, speed)
         case EngineKind.REPLICATE | EngineKind.VIDEOS_API:
             raise SetupError(f"{model.name} runs elsewhere: there is nothing to load.")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from wholes import NOW, SKETCH, WAN, take, whole
 
 from clips.domain import Lane, TakeState, UserId
-from clips.queue import Place
+from clips.queue import Place, Rest
 from clips.requests import WholeRequest
 from courier import panels
 from courier.buttons import Action
@@ -55,6 +55,8 @@ def test_a_waiting_card_tells_place_start_and_end() -> None:
         (None, "**Waiting.**"),
         (Place(0, 1.0, 40.0), "**Next in line.** Starts any moment, ready <t:"),
         (Place(1, 30.0, 40.0), "**1 take ahead.** Starts <t:"),
+        (Place(0, 900.0, 960.0, Rest(NOW)), "**Quiet hours.** Next in line. Rendering goes on <t:"),
+        (Place(2, 60.0, 90.0, Rest(None)), "**Paused by the host.** 2 takes ahead. It keeps its place and renders"),
     ],
 )
 def test_places_in_words(place: Place | None, start: str) -> None:

@@ -1,12 +1,15 @@
 """One tiny model and one engine for all tests here: importing torch and diffusers takes most of their time."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from engine_harness import Told
+from fake_hub import Hub, point_to, serving
+from huggingface_hub import constants
+from huggingface_hub.utils import close_session
 from tiny_wan import save_wan_ti2v
 
 from clips.catalog import Catalog, Model
@@ -37,3 +40,13 @@ def engine(model: Model) -> Iterator[DiffusersEngine]:
 @pytest.fixture(scope="session")
 def photo() -> Path:
     return SAMPLE
+
+
+@pytest.fixture
+def hub(tiny_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Hub]:
+    with serving(Hub(tiny_wan)) as hub:
+        point_to(hub.url, monkeypatch)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        yield hub
+        close_session()

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
+
+import pytest
+from huggingface_hub import constants
 
 Answer = tuple[int, bytes, dict[str, str]]
 
@@ -33,8 +37,8 @@ class Hub:
             if path.is_file()
         }
 
-    def answer(self, path: str, *, body: bool) -> Answer:
-        """What a GET (with a body) or HEAD of this path gets."""
+    def answer(self, path: str, *, body: bool, ranged: bool = False) -> Answer:
+        """What a GET (with a body, of which it may want a part) or HEAD of this path gets."""
         path = path.removeprefix("api/models/")
         repo = "/".join(path.split("/")[:2])
         if repo != self.repo or repo in self.refusals:
@@ -45,7 +49,7 @@ class Hub:
             case ["tree", *_]:
                 return _json(
                     [
-                        {"type": "file", "path": name, "size": len(content), "oid": _mark(content)}
+                        {"type": "file", "path": name, "size": len(content), "oid": _mark(name, content)}
                         for name, content in self.files().items()
                     ]
                 )
@@ -53,15 +57,18 @@ class Hub:
                 content = self.files().get(name)
                 if content is None:
                     return _refusal(HTTPStatus.NOT_FOUND, "EntryNotFound")
-                if body:
+                if body and not ranged:
                     self.served.append(name)
-                return HTTPStatus.OK, content, {"ETag": f'"{_mark(content)}"', "X-Repo-Commit": COMMIT}
+                return HTTPStatus.OK, content, {"ETag": f'"{_mark(name, content)}"', "X-Repo-Commit": COMMIT}
             case _:
                 return _refusal(HTTPStatus.NOT_FOUND, "RevisionNotFound")
 
 
-def _mark(content: bytes) -> str:
-    return hashlib.sha1(content).hexdigest()
+def _mark(name: str, content: bytes) -> str:
+    """As the hub names a file: a large one by its SHA-256, a small one as git does."""
+    if name.endswith(".safetensors"):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _json(value: object) -> Answer:
@@ -87,7 +94,11 @@ def serving(hub: Hub) -> Generator[Hub]:
             """Say nothing."""
 
         def _answer(self, *, body: bool) -> None:
-            status, content, headers = hub.answer(urlsplit(self.path).path.strip("/"), body=body)
+            wanted = re.fullmatch(r"bytes=0-(\d+)", self.headers.get("Range", ""))
+            path = urlsplit(self.path).path.strip("/")
+            status, content, headers = hub.answer(path, body=body, ranged=wanted is not None)
+            if wanted:
+                content = content[: int(wanted[1]) + 1]
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -105,3 +116,9 @@ def serving(hub: Hub) -> Generator[Hub]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What HF_ENDPOINT does, which is read at the import only."""
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")

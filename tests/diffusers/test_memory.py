@@ -13,7 +13,6 @@ from clips.catalog import Model
 from clips.domain import Plan
 from clips.errors import FatalEngineError, MemberError
 from generator.engines.diffusers.engine import DiffusersEngine
-from generator.engines.diffusers.loading import Placement, choose_placement
 
 LARGE = Plan(width=352, height=320, frames=5, fps=24, credits=1)
 """Large enough to be decoded in tiles."""
@@ -104,14 +103,6 @@ async def test_no_picture_is_an_error_and_not_a_black_clip(engine: DiffusersEngi
             await engine.render(job_of(photo, 7), Collected(), Told())
     finally:
         hook.remove()
-
-
-def test_the_memory_plan_follows_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    free = 24 * 10**9
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, free))
-    assert choose_placement(torch.device("cuda"), 10 * 10**9) is Placement.WHOLE
-    assert choose_placement(torch.device("cuda"), 23 * 10**9) is Placement.OFFLOADED
-    assert choose_placement(torch.device("cpu"), 23 * 10**9) is Placement.WHOLE
 
 
 async def test_a_closed_engine_has_given_its_memory_back(model: Model) -> None:

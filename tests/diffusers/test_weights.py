@@ -3,16 +3,14 @@
 import shutil
 import sys
 import time
-from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from engine_harness import Collected, Told, job_of, pipe_of
-from fake_hub import COMMIT, Hub, serving
+from fake_hub import COMMIT, Hub, point_to
 from huggingface_hub import constants
-from huggingface_hub.utils import close_session
 from safetensors.torch import save_file
 
 from clips.catalog import Lora, Model, Part
@@ -21,22 +19,6 @@ from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.weights import numbers
 
 COMPONENTS = ("text_encoder", "transformer", "vae")
-
-
-@pytest.fixture
-def hub(tiny_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Hub]:
-    with serving(Hub(tiny_wan)) as hub:
-        point_to(hub.url, monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        yield hub
-        close_session()
-
-
-def point_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What HF_ENDPOINT does, which is read at the import only."""
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url + "/{repo_id}/resolve/{revision}/{filename}")
 
 
 @pytest.fixture

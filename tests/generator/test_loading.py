@@ -1,13 +1,16 @@
-"""Which engine a model gets, and what is loaded for it and when."""
+"""Which engine a model gets, what is loaded for it and when, and who makes room."""
 
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 
 import pytest
 
-from clips.catalog import Catalog
+from clips.catalog import Catalog, Model
 from clips.errors import SetupError
 from generator.engines import loading
+from generator.engines.base import Context, Job, NoRoomError, Sink
+from generator.engines.loading import Shelf
 from generator.engines.sketch import SketchEngine
 
 SKETCH, WAN = (Catalog.load().find(name) for name in ("sketch", "wan-2.2-ti2v-5b"))
@@ -43,3 +46,124 @@ def test_a_family_without_an_adapter_is_refused_at_the_start():
         SetupError, match=r"This version cannot run dream-9000 yet: it has nothing for the family dream\."
     ):
         loading.check_installed(dream)
+
+
+# ---- the shelf
+
+
+class Indifferent:
+    """A context that nobody cancels."""
+
+    def report(self, phase: str, done: int, total: int) -> None: ...
+
+    def raise_if_cancelled(self) -> None: ...
+
+
+class Weights:
+    """An engine that only takes room: on a GPU that holds two of its kind, and in RAM when it is parked."""
+
+    on_gpu: list["Weights"]
+
+    def __init__(self, on_gpu: list["Weights"]) -> None:
+        self.on_gpu = on_gpu
+        self.closed = False
+        self._enter()
+
+    @property
+    def vram(self) -> int:
+        return 10 if self in self.on_gpu else 0
+
+    @property
+    def ram(self) -> int:
+        return 10 - self.vram
+
+    async def render(self, job: Job, sink: Sink, context: Context) -> None: ...
+
+    async def park(self) -> None:
+        self.on_gpu.remove(self)
+
+    async def wake(self) -> None:
+        if self not in self.on_gpu:
+            self._enter()
+
+    async def close(self) -> None:
+        self.closed = True
+        if self in self.on_gpu:
+            self.on_gpu.remove(self)
+
+    def _enter(self) -> None:
+        if len(self.on_gpu) == 2:
+            raise NoRoomError(vram=10, ram=0)
+        self.on_gpu.append(self)
+
+
+@pytest.fixture
+def ram(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """What is free of it."""
+    left = {"free": 1000}
+    monkeypatch.setattr(loading, "free_ram", lambda: left["free"])
+    return left
+
+
+Take = Callable[[str], Awaitable[Weights]]
+
+
+@pytest.fixture
+def shelf() -> tuple[Shelf, list[Weights], Take]:
+    """A shelf, what is on the GPU, and how to take a model from it."""
+    on_gpu: list[Weights] = []
+
+    async def load(model: Model, device: str, context: Context) -> Weights:
+        return Weights(on_gpu)
+
+    shelf = Shelf("cuda", load=load)
+
+    async def take(name: str) -> Weights:
+        engine = await shelf.engine(WAN.model_copy(update={"name": name}), Indifferent())
+        assert isinstance(engine, Weights)
+        return engine
+
+    return shelf, on_gpu, take
+
+
+async def test_the_one_unused_for_longest_waits_in_ram(
+    shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]
+) -> None:
+    kept, on_gpu, take = shelf
+    first, second = await take("first"), await take("second")
+    assert await take("first") is first
+    third = await take("third")
+    assert on_gpu == [first, third]
+    assert kept.loaded == ["second", "first", "third"], "it is loaded all the same"
+    assert await take("second") is second
+    assert on_gpu == [third, second]
+    assert not any(engine.closed for engine in (first, second, third))
+
+
+async def test_where_ram_is_short_it_goes(shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]) -> None:
+    kept, _, take = shelf
+    first, _ = await take("first"), await take("second")
+    ram["free"] = 9
+    await take("third")
+    assert first.closed
+    assert kept.loaded == ["second", "third"]
+
+
+async def test_the_gpu_can_be_freed_for_others(shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]) -> None:
+    kept, on_gpu, take = shelf
+    await take("first")
+    await take("second")
+    assert await kept.free() == 20
+    assert on_gpu == []
+    await take("first")
+    assert len(on_gpu) == 1
+
+
+async def test_a_model_that_fits_nowhere_says_what_it_needs(
+    shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]
+) -> None:
+    _, on_gpu, take = shelf
+    others = [Weights(on_gpu), Weights(on_gpu)]  # another program's
+    with pytest.raises(SetupError, match=r"Wan 2\.2 TI2V 5B does not fit: it needs about 0\.0 GiB of GPU memory\. End"):
+        await take("first")
+    assert on_gpu == others

@@ -24,7 +24,7 @@ from clips.notices import listen
 from clips.postgres import Pool, Session
 from clips.reaper import keep_order
 from clips.requests import Take
-from generator.engines.base import Context, Engine, Job, Sink, TakeSeed, Variation
+from generator.engines.base import Context, Engine, Job, NoRoomError, Sink, TakeSeed, Variation
 from generator.engines.loading import Shelf
 from generator.heartbeat import Heartbeat, Identity
 from generator.stopping import Stopping
@@ -270,9 +270,18 @@ async def test_a_render_outlasts_a_blob_store_that_is_away(room: Studio):
 async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_loaded(room: Studio):
     made: list[tuple[str, Rehearsed]] = []
 
+    class Heavy(Rehearsed):
+        vram, ram = 0, 1
+
+        async def park(self) -> None:
+            raise AssertionError("it holds nothing on a GPU")
+
+        async def wake(self) -> None: ...
+
     async def load(model: Model, _: str, __: Context) -> Engine:
-        assert all(engine.closed for _, engine in made)
-        made.append((model.name, Rehearsed(frames)))
+        if not all(engine.closed for _, engine in made):
+            raise NoRoomError(vram=0, ram=1)
+        made.append((model.name, Heavy(frames)))
         return made[-1][1]
 
     models = {"sketch": SKETCH, "other": SKETCH.model_copy(update={"name": "other"})}

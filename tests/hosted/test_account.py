@@ -20,6 +20,7 @@ from clips.notices import listen
 from clips.postgres import Session
 from clips.settings import Settings
 from generator.__main__ import wanted_models
+from generator.engines.loading import Shelf
 from generator.engines.replicate import account as accounts
 from generator.engines.replicate.account import ReplicateAccount
 from generator.engines.replicate.paying import Pace
@@ -168,6 +169,6 @@ async def test_without_a_key_the_host_is_told_which_models_need_it(room: Studio)
     assert len(models) > 10 and "sketch" in models
     async with AsyncExitStack() as stack:
         with pytest.raises(SetupError, match=r"REPLICATE_API_TOKEN is not set, and wan-2\.7-i2v, "):
-            await stations(stack, settings, models, room.pool, Stopping(0))
-        [local] = await stations(stack, settings, {"sketch": models["sketch"]}, room.pool, Stopping(0))
+            await stations(stack, settings, models, room.pool, Stopping(0), Shelf("cpu"))
+        [local] = await stations(stack, settings, {"sketch": models["sketch"]}, room.pool, Stopping(0), Shelf("cpu"))
     assert (local.at_once, offer([local])) == (1, Offer(["sketch"], []))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from clips.catalog import Model
+from clips.catalog import Model, Speed
 from clips.errors import CancelledError, SetupError
 from generator.engines.base import Context, Job, Sink
 
@@ -24,15 +24,15 @@ class DiffusersEngine:
         self._thread = thread
 
     @classmethod
-    async def load(cls, model: Model, device: str, context: Context) -> Self:
+    async def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None) -> Self:
         """Load a model, downloading it first where needed; told as `load` in bytes, and cancelled as a render is.
 
         `device` is the setting: `auto`, `cuda`, `cuda:1`, `cpu`. Raises `SetupError` with what the host has to do,
-        `RetryableError`, and what context raises.
+        `RetryableError`, `NoRoomError`, and what context raises.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix=model.name)
         try:
-            runner = await _in(thread, context, lambda watched: _load(model, device, watched))
+            runner = await _in(thread, context, lambda watched: _load(model, device, watched, speed))
         except BaseException:
             thread.shutdown(wait=False)
             raise
@@ -42,13 +42,31 @@ class DiffusersEngine:
         """See `Engine.render`. Cancelling the awaiting task ends the render within a step, and is waited for."""
         await _in(self._thread, context, lambda watched: self._runner.render(job, sink, watched))
 
+    @property
+    def vram(self) -> int:
+        """See `Parkable`."""
+        return self._runner.vram
+
+    @property
+    def ram(self) -> int:
+        """See `Parkable`."""
+        return self._runner.ram
+
+    async def park(self) -> None:
+        """See `Parkable`."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._runner.park)
+
+    async def wake(self) -> None:
+        """See `Parkable`."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._runner.wake)
+
     async def close(self) -> None:
         """Free the model's memory; waits for a render under way."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._runner.close)
         self._thread.shutdown()
 
 
-def _load(model: Model, device: str, context: Context) -> "Runner":
+def _load(model: Model, device: str, context: Context, speed: Speed | None) -> "Runner":
     try:
         # Seconds of imports, and absent where only other engines run.
         from generator.engines.diffusers.runner import Runner  # noqa: PLC0415
@@ -56,7 +74,7 @@ def _load(model: Model, device: str, context: Context) -> "Runner":
         raise SetupError(
             f"{model.name} needs PyTorch and diffusers ({error}). Install them: sh deploy/setup.sh generator"
         ) from error
-    return Runner.load(model, device, context)
+    return Runner.load(model, device, context, speed)
 
 
 async def _in(thread: ThreadPoolExecutor, context: Context, work: Callable[[Context], Result]) -> Result:

@@ -1,26 +1,27 @@
 """From a folder of weights to a pipeline on its device: component by component, so that progress can be told."""
 
 from collections.abc import Callable
-from enum import StrEnum
 from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from clips.catalog import Model, Placement
 from clips.errors import SetupError
+from clips.machine import free_ram
+from generator.engines.base import NoRoomError
+from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.estimate import largest, needs_of
 from generator.engines.diffusers.family import Family
+from generator.engines.diffusers.memory import MemoryPlan, choose, ladder, on_cpu
+from generator.engines.diffusers.placing import goes_straight, in_4_bits, is_denoiser, place
 from generator.engines.diffusers.weights import Advance, Sources, numbers
 
-_ROOM = 1.2  # the share of the weights that a render needs beside them, roughly; too little is mended by offloading
-
-
-class Placement(StrEnum):
-    """Where the weights are while nothing renders."""
-
-    WHOLE = "whole"
-    OFFLOADED = "offloaded"
+_CROWDED = 512 * 1024**2
+"""Bytes on the GPU above which this process holds a model; less is what CUDA's libraries left behind."""
 
 
 def choose_device(wish: str) -> torch.device:
@@ -38,18 +39,57 @@ def choose_device(wish: str) -> torch.device:
     return device
 
 
+def plans_of(
+    model: Model, family: type[Family[DiffusionPipeline]], checkpoint: Checkpoint, device: torch.device
+) -> tuple[MemoryPlan, ...]:
+    """Every way to place a model on a device, the preferred first, for the largest clip that it can be asked for."""
+    needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, largest(model))
+    if device.type != "cuda":
+        return on_cpu(needs)
+    return ladder(needs, quantiser=find_spec("bitsandbytes") is not None)
+
+
+def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.device) -> MemoryPlan:
+    """The best plan for what is free here, or would be if this process held nothing else.
+
+    Raises `NoRoomError` where other models of this process have to make room for it first.
+    """
+    if device.type != "cuda":
+        plan = plans[0]
+        if plan.ram > free_ram() and model.memory is None:
+            raise NoRoomError(0, plan.ram)
+        return plan
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info(device)
+    plan = choose(plans, free + torch.cuda.memory_reserved(device), free_ram(), model.memory)
+    check_room(plan, device)
+    return plan
+
+
+def check_room(plan: MemoryPlan, device: torch.device) -> None:
+    """Raise `NoRoomError` where the plan would fit if this process gave up what it holds on the GPU."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if plan.vram > free and torch.cuda.memory_reserved(device) >= _CROWDED:
+            raise NoRoomError(plan.vram, plan.ram)
+
+
 def usual_type(device: torch.device) -> torch.dtype:
     """What weights are loaded as where the family does not ask for more."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
 
 
 def load_pipeline(
-    family: type[Family[DiffusionPipeline]], sources: Sources, device: torch.device, begin: Callable[[int], Advance]
-) -> tuple[DiffusionPipeline, Placement]:
-    """Load every component, the family's precise ones in float32, the others in the device's own type.
+    family: type[Family[DiffusionPipeline]],
+    sources: Sources,
+    device: torch.device,
+    plan: MemoryPlan,
+    begin: Callable[[int], Advance],
+) -> DiffusionPipeline:
+    """Load every component, the family's precise ones in float32, the others in the device's own type, and place it.
 
-    The weights go to the device if they fit into what is free, with room to render; else each goes there for its own
-    part of a render. `begin` is told how many bytes that is. Raises `SetupError` where the folder does not fit.
+    What the plan wants on the device is read right into its memory. `begin` is told how many bytes that is. Raises
+    `SetupError` where the folder does not fit.
     """
     folder = sources.folder
     for logging in (diffusers_logging, transformers_logging):
@@ -58,7 +98,6 @@ def load_pipeline(
     index = sources.components()
     dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
     sizes = {name: numbers(sources.at(name)) * dtypes[name].itemsize for name in index}
-    placement = choose_placement(device, sum(sizes.values()))
     advance = begin(sum(sizes.values()))
     parts: dict[str, object] = {}
     try:
@@ -70,28 +109,23 @@ def load_pipeline(
                 parts[name] = loader.from_pretrained(sources.at(name))
                 continue
             advance(0)
-            part = loader.from_pretrained(sources.at(name), dtype=dtypes[name], use_safetensors=True)
-            parts[name] = part.to(device) if placement is Placement.WHOLE else part
+            options: dict[str, object] = {"dtype": dtypes[name], "use_safetensors": True}
+            if goes_straight(name, plan.placement):
+                options["device_map"] = {"": device}
+            if plan.placement is Placement.QUANTISED and is_denoiser(name):
+                options["quantization_config"] = in_4_bits(dtypes[name])
+            parts[name] = loader.from_pretrained(sources.at(name), **options)
             advance(sizes[name])
         pipe = family.assemble(sources, parts)
+        place(pipe, plan, device)
     except torch.OutOfMemoryError as error:
         raise SetupError(f"The GPU is too full for {folder.name}. End what else runs on it, and try again.") from error
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {reason}") from error
-    if placement is Placement.OFFLOADED:
-        pipe.enable_model_cpu_offload(device=device)
-    return pipe, placement
+    return pipe
 
 
 def _package(library: str) -> str:
     """Where an index's library is: a few pipelines have components of their own, such as the vocoder of LTX-2."""
     return library if library in {"diffusers", "transformers"} else f"diffusers.pipelines.{library}"
-
-
-def choose_placement(device: torch.device, weights: int) -> Placement:
-    """Whole, where the weights (in bytes) and a render fit into the GPU memory that is free now."""
-    if device.type != "cuda":
-        return Placement.WHOLE
-    free, _ = torch.cuda.mem_get_info(device)
-    return Placement.WHOLE if weights * _ROOM <= free else Placement.OFFLOADED

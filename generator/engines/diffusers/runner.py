@@ -5,6 +5,7 @@ and the job alone: not on its neighbours, nor on what was rendered or cancelled 
 """
 
 import gc
+import logging
 from contextlib import ExitStack
 from typing import Self
 
@@ -14,15 +15,23 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
-from clips.catalog import Model
+from clips.catalog import Model, Speed
+from clips.domain import ClipSpec
 from clips.errors import FatalEngineError, MemberError
+from clips.machine import free_ram
 from clips.photo import fit_photo
-from generator.engines.base import Context, Job, Sink
+from generator.engines.base import Context, Job, Sink, TakeSeed
+from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.family import Family, Scene, family_of
-from generator.engines.diffusers.loading import Placement, choose_device, load_pipeline
+from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
+from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.placing import park, place, unhook
+from generator.engines.diffusers.speed import choose_speed, slow_down, speed_up
 from generator.engines.diffusers.steering import Encodes, StepBar, replaced
 from generator.engines.diffusers.weights import Advance, find_all
+
+log = logging.getLogger(__name__)
 
 _CONSISTENCY = 0.7  # where the member asks for none
 
@@ -36,25 +45,47 @@ class Runner:
         family: Family[DiffusionPipeline],
         pipe: DiffusionPipeline,
         device: torch.device,
-        placement: Placement,
+        plans: tuple[MemoryPlan, ...],
+        plan: MemoryPlan,
     ) -> None:
+        """`plans` are all ways to place the model, `plan` the one in which it is loaded."""
         self._model = model
         self._family = family
         self._pipe = pipe
         self._device = device
+        self._plans = plans
+        self._parked = False
         self._encodes = Encodes(family.encoders())
-        self._lean = False
-        self.placement = placement
+        self.plan = plan
+        if plan.tiled:
+            family.tile()
 
     @classmethod
-    def load(cls, model: Model, device: str, context: Context) -> Self:
-        """Get the weights and load them, told as `load` in bytes. Raises `SetupError`, `RetryableError`."""
+    def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None) -> Self:
+        """Get the weights and load them, told as `load` in bytes.
+
+        Raises `SetupError`, `RetryableError`, `NoRoomError`.
+        """
         family = family_of(model)
         chosen = choose_device(device)
         progress = _Bytes(context)
         sources = find_all(model, progress.begin)
-        pipe, placement = load_pipeline(family, sources, chosen, progress.begin)
-        return cls(model, family(pipe, model), pipe, chosen, placement)
+        plans = plans_of(model, family, Checkpoint.read(sources), chosen)
+        plan = choose_plan(model, plans, chosen)
+        log.info("%s goes onto %s %s.", model.name, chosen, plan.said)
+        pipe = load_pipeline(family, sources, chosen, plan, progress.begin)
+        runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
+        runner.speed_up(choose_speed(speed, chosen))
+        return runner
+
+    def speed_up(self, speed: Speed) -> None:
+        """Pull the preset's levers. They are tried in two steps of a usual clip first, which also compiles what
+        is to be compiled for its size; where that fails, the model stays as plain as diffusers loads it.
+        """
+        levers = speed_up(self._pipe, speed, self.plan.placement, self._steps)
+        if levers.pulled and not self._works():
+            levers = slow_down(self._pipe)
+        log.info("%s renders with %s.", self._model.name, levers.said)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Render the takes of a job, one after another; see `Engine.render`.
@@ -64,12 +95,11 @@ class Runner:
         """
         delivery = _Delivery(job, sink, context)
         try:
+            self.wake()
             if self._attempt(job, delivery, context):
                 return
-            if not self._lean:
-                self._go_lean()
-                if self._attempt(job, delivery, context):
-                    return
+            if self._go_lean() and self._attempt(job, delivery, context):
+                return
             self._free_memory()
         except RuntimeError as error:
             if _is_fatal(error):
@@ -84,9 +114,33 @@ class Runner:
     def close(self) -> None:
         """Give the memory back. Nothing can be rendered after it."""
         self._encodes.forget()
-        self._pipe.remove_all_hooks()
+        unhook(self._pipe)
         self._pipe.to("meta")
         self._free_memory()
+
+    @property
+    def vram(self) -> int:
+        """Bytes on the GPU between renders."""
+        return 0 if self._parked else self.plan.held
+
+    @property
+    def ram(self) -> int:
+        """Bytes in RAM between renders."""
+        return self.plan.ram + (self.plan.held if self._parked else 0)
+
+    def park(self) -> None:
+        """Leave the GPU to others until `wake`."""
+        if not self._parked:
+            park(self._pipe)
+            self._free_memory()
+            self._parked = True
+
+    def wake(self) -> None:
+        """Take the GPU back. Raises `NoRoomError` as loading does."""
+        if self._parked:
+            check_room(self.plan, self._device)
+            place(self._pipe, self.plan, self._device)
+            self._parked = False
 
     def _attempt(self, job: Job, delivery: "_Delivery", context: Context) -> bool:
         """Render what the delivery lacks. False: out of GPU memory."""
@@ -123,27 +177,66 @@ class Runner:
                     self._family.decode(scene, latents, delivery)
                     delivery.end()
 
+    @property
+    def _steps(self) -> int:
+        return self._family.steps if self._model.steps is None else self._model.steps
+
     def _scene(self, job: Job) -> Scene:
-        model, spec = self._model, job.spec
+        spec = job.spec
         return Scene(
             spec=spec,
             plan=job.plan,
             photo=_fitted(job, "photo"),
             end_photo=_fitted(job, "end_photo") if "end_photo" in job.inputs else None,
-            steps=self._family.steps if model.steps is None else model.steps,
-            guidance=self._family.guidance if model.guidance is None else model.guidance,
+            steps=self._steps,
+            guidance=self._family.guidance if self._model.guidance is None else self._model.guidance,
             consistency=_CONSISTENCY if spec.consistency is None else spec.consistency,
         )
 
-    def _go_lean(self) -> None:
-        """What did not fit once will not fit the next time either: this holds until the model is loaded anew."""
+    def _works(self) -> bool:
+        """Whether two steps can be made of a grey photo. Too little memory is a render's to notice, and to mend."""
+        model = self._model
+        spec = ClipSpec(model.name)
+        plan = model.plan(spec, model.sizes[model.default_size])
+        scene = Scene(
+            spec=spec,
+            plan=plan,
+            photo=Image.new("RGB", (plan.width, plan.height), "grey"),
+            end_photo=None,
+            steps=2,
+            guidance=self._family.guidance if model.guidance is None else model.guidance,
+            consistency=_CONSISTENCY,
+        )
+        try:
+            with torch.no_grad(), replaced(self._pipe, "progress_bar", StepBar(_Unheard(), 0, 2)):
+                self._family.denoise(scene, Noise(TakeSeed(index=0, seed=0)))
+        except RuntimeError as error:
+            if _is_fatal(error):
+                raise FatalEngineError(f"{model.name}: the GPU failed: {error}") from error
+            if not _is_out_of_memory(error):
+                log.warning("%s cannot be sped up here: %s", model.name, str(error).strip().splitlines()[0])
+                return False
+        finally:
+            self._pipe.maybe_free_model_hooks()
+            self._free_memory()
+        return True
+
+    def _go_lean(self) -> bool:
+        """Take the next leaner plan; False where there is none.
+
+        What did not fit once will not fit the next time either: this holds until the model is loaded anew.
+        """
+        plan = leaner(self._plans, self.plan, free_ram())
+        if plan is None:
+            return False
+        log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
         self._encodes.forget()  # tiles encode to slightly other numbers
         self._free_memory()
+        slow_down(self._pipe)
         self._family.tile()
-        if self._device.type == "cuda" and self.placement is Placement.WHOLE:
-            self._pipe.enable_model_cpu_offload(device=self._device)
-            self.placement = Placement.OFFLOADED
-        self._lean = True
+        place(self._pipe, plan, self._device)
+        self.plan = plan
+        return True
 
     def _free_memory(self) -> None:
         gc.collect()
@@ -199,6 +292,14 @@ class _Delivery:
         if self._seen != self._plan.frames:
             raise ValueError(f"the model decoded {self._seen} frames of {self._plan.frames}")
         self._take = -1
+
+
+class _Unheard:
+    """The context of work that nobody waits for."""
+
+    def report(self, phase: str, done: int, total: int) -> None: ...
+
+    def raise_if_cancelled(self) -> None: ...
 
 
 class _Bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
-from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub import DryRunFileInfo, constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     DryRunError,
     EntryNotFoundError,
@@ -29,7 +29,7 @@ from tqdm.auto import tqdm
 from clips.catalog import Lora, Model
 from clips.errors import RetryableError, SetupError
 
-_INDEX = "model_index.json"
+INDEX = "model_index.json"
 _KINDS = ("json", "safetensors", "model", "txt")
 _SELF_NAMED = (
     ("config.json", "_class_name", "diffusers"),
@@ -37,6 +37,9 @@ _SELF_NAMED = (
     ("preprocessor_config.json", "image_processor_type", "transformers"),
 )
 _ROOM = 1024**3  # left free on the disk, for the database and the clips
+
+HUB_ERRORS = (HTTPError, OSError, HFValidationError, EntryNotFoundError)
+"""What the hub's client raises; `in_words` says what it means."""
 
 Advance = Callable[[int], None]
 """Told of the bytes that have come in; it may raise to end the work."""
@@ -78,43 +81,51 @@ def find(
     `repo` is a hub id or a folder. `begin` is told once how many bytes are to be downloaded. Raises `SetupError` with
     what the host has to do, `RetryableError` where the network may mend by itself, and whatever the progress raises.
     """
-    if folder := _own_folder(repo):
+    if folder := own_folder(repo):
         return folder
     try:
-        index = Path(hf_hub_download(repo, _INDEX, revision=revision))
-        names = components(index.parent).keys() - without
-        wanted = [_INDEX, *(f"{name}/*.{kind}" for name in sorted(names) for kind in _KINDS)]
-        return _download(repo, revision, wanted, begin)
-    except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
-        raise _in_words(error, repo, revision) from error
+        return _download(repo, revision, wanted(repo, revision, without), begin)
+    except HUB_ERRORS as error:
+        raise in_words(error, repo, revision) from error
 
 
 def find_file(repo: str, revision: str | None, file: str, begin: Callable[[int], Advance]) -> Path:
     """One file of a repository that is no pipeline; see `find`."""
-    if folder := _own_folder(repo):
+    if folder := own_folder(repo):
         if not (folder / file).is_file():
             raise SetupError(f"There is no {file} in {folder}. Mend the catalogue's entry.")
         return folder / file
     try:
         return _download(repo, revision, [file], begin) / file
-    except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
-        raise _in_words(error, repo, revision) from error
+    except HUB_ERRORS as error:
+        raise in_words(error, repo, revision) from error
 
 
 def find_folder(repo: str, revision: str | None, folder: str, begin: Callable[[int], Advance]) -> Path:
     """One component of a repository; see `find`."""
-    if own := _own_folder(repo):
+    if own := own_folder(repo):
         if not (own / folder).is_dir():
             raise SetupError(f"There is no {folder} in {own}. Mend the catalogue's entry.")
         return own / folder
-    prefix = f"{folder}/" if folder else ""
     try:
-        return _download(repo, revision, [f"{prefix}*.{kind}" for kind in _KINDS], begin) / folder
-    except (HTTPError, OSError, HFValidationError, EntryNotFoundError) as error:
-        raise _in_words(error, repo, revision) from error
+        return _download(repo, revision, within(folder), begin) / folder
+    except HUB_ERRORS as error:
+        raise in_words(error, repo, revision) from error
 
 
-def _own_folder(repo: str) -> Path | None:
+def wanted(repo: str, revision: str | None, without: AbstractSet[str] = frozenset()) -> list[str]:
+    """Patterns of the files that a model on the hub is loaded from. Raises what the hub's client does."""
+    index = Path(hf_hub_download(repo, INDEX, revision=revision))
+    names = components(index.parent).keys() - without
+    return [INDEX, *(pattern for name in sorted(names) for pattern in within(name))]
+
+
+def within(folder: str) -> list[str]:
+    """Patterns of a component's files; an empty name is the repository itself."""
+    return [f"{folder}/*.{kind}" if folder else f"*.{kind}" for kind in _KINDS]
+
+
+def own_folder(repo: str) -> Path | None:
     """The folder of the host's own that `repo` names; None for a hub id."""
     folder = Path(repo).expanduser()
     if folder.is_dir():
@@ -127,16 +138,16 @@ def _own_folder(repo: str) -> Path | None:
 def components(folder: Path) -> dict[str, tuple[str, str]]:
     """The parts of a model: name → (library, class). Raises `SetupError` where the folder holds no model."""
     try:
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise SetupError(
-            f"{folder} holds no diffusers model: {_INDEX} is missing. Point `repo` in the catalogue to a folder that "
+            f"{folder} holds no diffusers model: {INDEX} is missing. Point `repo` in the catalogue to a folder that "
             "save_pretrained wrote, or to a hub id."
         ) from None
     except (OSError, ValueError) as error:
-        raise SetupError(f"{folder / _INDEX} cannot be read: {error}.") from error
+        raise SetupError(f"{folder / INDEX} cannot be read: {error}.") from error
     if not isinstance(index, dict):
-        raise SetupError(f"{folder / _INDEX} is not the index of a model.")
+        raise SetupError(f"{folder / INDEX} is not the index of a model.")
     entries = cast("dict[str, object]", index).items()
     return {
         name: (library, kind)
@@ -164,10 +175,17 @@ def _class_of(folder: Path) -> tuple[str, str]:
     raise SetupError(f"{folder} does not say what it is: no config in it names a class. Mend `parts` in the catalogue.")
 
 
+def is_variant(file: str) -> bool:
+    """Whether a weight file repeats another one in fewer bits: `model.fp16.safetensors`. Those are not used."""
+    return file.endswith(".safetensors") and "." in Path(file).stem
+
+
 def numbers(component: Path) -> int:
     """How many numbers the safetensors of a component hold: read from their headers, so a gigabyte costs nothing."""
     count = 0
     for file in component.glob("*.safetensors"):
+        if is_variant(file.name):
+            continue
         try:
             with file.open("rb") as head:
                 size = int.from_bytes(head.read(8), "little")
@@ -179,13 +197,20 @@ def numbers(component: Path) -> int:
     return count
 
 
-def _download(repo: str, revision: str | None, wanted: list[str], begin: Callable[[int], Advance]) -> Path:
+def listed(repo: str, revision: str | None, patterns: list[str]) -> list[DryRunFileInfo]:
+    """The files on the hub, and which of them are here. Raises `DryRunError` where the hub cannot be asked."""
+    files = snapshot_download(repo, revision=revision, allow_patterns=patterns, dry_run=True, tqdm_class=_Bar)
+    # A single file that was asked for by its name may look like a variant.
+    return [file for file in files if file.filename in patterns or not is_variant(file.filename)]
+
+
+def _download(repo: str, revision: str | None, patterns: list[str], begin: Callable[[int], Advance]) -> Path:
     """Fetch what the cache lacks, one file after another (each comes in parallel parts); a broken one is resumed."""
     try:
-        files = snapshot_download(repo, revision=revision, allow_patterns=wanted, dry_run=True)
+        files = listed(repo, revision, patterns)
     except DryRunError as blind:  # no way to the hub, or to this in it: what is here may be all of it
         try:
-            return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, local_files_only=True))
+            return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
         except LocalEntryNotFoundError:
             if isinstance(blind.__cause__, RepositoryNotFoundError):  # or gated, which is one
                 raise blind.__cause__ from blind
@@ -209,7 +234,7 @@ def _download(repo: str, revision: str | None, wanted: list[str], begin: Callabl
     for file in missing:
         advance(0)
         hf_hub_download(repo, file.filename, revision=file.commit_hash, tqdm_class=Bar)
-    return Path(snapshot_download(repo, revision=revision, allow_patterns=wanted, local_files_only=True))
+    return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
 
 
 class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - the hub calls the class, it iterates over nothing
@@ -226,7 +251,7 @@ class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - the hub calls 
         """The rate on the wire."""
 
 
-def _in_words(error: Exception, repo: str, revision: str | None) -> SetupError | RetryableError:
+def in_words(error: Exception, repo: str, revision: str | None) -> SetupError | RetryableError:
     """A failure of the hub as a sentence. The order matters: most of these classes are each other's parents."""
     match error:
         case GatedRepoError():
@@ -241,10 +266,10 @@ def _in_words(error: Exception, repo: str, revision: str | None) -> SetupError |
                 f"The weights of {repo} are not (all) on this machine, and HF_HUB_OFFLINE forbids to download them. "
                 "Unset it once."
             )
-        case LocalEntryNotFoundError():
+        case LocalEntryNotFoundError() | DryRunError():
             return RetryableError(f"The hub at {constants.ENDPOINT} cannot be reached, and {repo} is not (all) here.")
         case EntryNotFoundError():
-            sentence = f"{repo} is not a diffusers model: it has no {_INDEX}."
+            sentence = f"{repo} is not a diffusers model: it has no {INDEX}."
         case HFValidationError():
             sentence = f"“{repo}” is neither a folder nor a hub id. Mend `repo` in the catalogue."
         case OSError(errno=int()):

@@ -1,0 +1,98 @@
+"""What a render adds to a model's weights, estimated from the configurations beside them. Pure.
+
+Good to about a third: enough to tell which card will do. The constants count live tensors of the widest kind, from the
+models' code; a memory plan that turns out too bold is mended by the next leaner one.
+"""
+
+import math
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from typing import cast
+
+from clips.catalog import Model, Size
+from clips.domain import ClipSpec, Plan
+from generator.engines.diffusers.checkpoint import Checkpoint, Config
+from generator.engines.diffusers.memory import Needs, Part
+
+_LIVE_IN_TRANSFORMER = 18
+"""Residual, queries, keys, values, their attention, norms in float32, and the feed-forward part's four widths."""
+_LIVE_IN_UNET = 32
+"""The skips of every level too, and both halves of the guidance at once."""
+_LIVE_IN_DECODER = 5
+_TILE = 512
+_AT_ONCE = {
+    "AutoencoderKL": 1,
+    "AutoencoderKLWan": 4,
+    "AutoencoderKLCogVideoX": 8,
+    "AutoencoderKLTemporalDecoder": 8,
+}
+"""Frames that a decoder has at its full width at a time; one that is not named here decodes the clip in one piece."""
+
+
+def needs_of(checkpoint: Checkpoint, precise: AbstractSet[str], itemsize: int, plan: Plan) -> Needs:
+    """What a checkpoint needs to render a plan: `precise` components take 4 bytes a number, the others `itemsize`."""
+    parts = {name: Part(numbers, 4 if name in precise else itemsize) for name, numbers in checkpoint.numbers.items()}
+    vae, denoiser = checkpoint.configs.get("vae", {}), _denoiser(checkpoint.configs)
+    width = parts["vae"].itemsize if "vae" in parts else itemsize
+    return Needs.of(
+        parts,
+        step=step_room(denoiser, vae, plan) * itemsize // 2,
+        decode=decode_room(vae, width, plan, tiled=False),
+        tiled=decode_room(vae, width, plan, tiled=True),
+    )
+
+
+def largest(model: Model) -> Plan:
+    """The most that a member can ask of a model."""
+    plans = [
+        model.plan(ClipSpec(model.name, seconds=model.longest, size=size), wide)
+        for size, wide in cast("Mapping[Size, tuple[int, int]]", model.sizes).items()
+    ]
+    return max(plans, key=lambda plan: plan.width * plan.height * plan.frames)
+
+
+def step_room(denoiser: Config, vae: Config, plan: Plan) -> int:
+    """Bytes of activations in one step of the denoiser, in 16 bits."""
+    across, along = _compression(vae)
+    frames = math.ceil(plan.frames / along)
+    patch = denoiser.get("patch_size", 1)
+    sides = cast("list[int]", patch) if isinstance(patch, list) else [1, cast("int", patch), cast("int", patch)]
+    tokens = frames * (plan.height // across) * (plan.width // across) // math.prod(sides)
+    heads, wide = denoiser.get("num_attention_heads"), denoiser.get("attention_head_dim")
+    if isinstance(heads, int) and isinstance(wide, int):
+        return tokens * heads * wide * 2 * _LIVE_IN_TRANSFORMER
+    return tokens * _first(denoiser, "block_out_channels", 320) * 2 * _LIVE_IN_UNET
+
+
+def decode_room(vae: Config, itemsize: int, plan: Plan, *, tiled: bool) -> int:
+    """Bytes of activations while latents become frames, and of the frames themselves."""
+    width, height = (min(plan.width, _TILE), min(plan.height, _TILE)) if tiled else (plan.width, plan.height)
+    patch = vae.get("patch_size")
+    folded = patch**2 if isinstance(patch, int) else 1
+    at_once = min(_AT_ONCE.get(str(vae.get("_class_name")), plan.frames), plan.frames)
+    if tiled:
+        at_once = min(at_once, 16)
+    channels = _first(vae, "decoder_base_dim", 0) or _first(vae, "base_dim", 0)
+    channels = channels or _first(vae, "decoder_block_out_channels", 0) or _first(vae, "block_out_channels", 128)
+    clip = plan.width * plan.height * plan.frames * 3 * itemsize
+    return width * height // folded * at_once * channels * itemsize * _LIVE_IN_DECODER + clip
+
+
+def _denoiser(configs: Mapping[str, Config]) -> Config:
+    return next((config for name, config in configs.items() if name.startswith(("transformer", "unet"))), {})
+
+
+def _compression(vae: Config) -> tuple[int, int]:
+    """How many pixels across, and how many frames, a latent stands for."""
+    across = _first(vae, "scale_factor_spatial", 0) or _first(vae, "spatial_compression_ratio", 0)
+    along = _first(vae, "scale_factor_temporal", 0) or _first(vae, "temporal_compression_ratio", 0)
+    still = vae.get("_class_name") in {"AutoencoderKL", "AutoencoderKLTemporalDecoder"}
+    return across or 8, along or (1 if still else 4)
+
+
+def _first(config: Config, name: str, default: int) -> int:
+    """A number of a configuration, or the first of several."""
+    found = config.get(name)
+    if isinstance(found, list) and found:
+        found = cast("list[object]", found)[0]
+    return found if isinstance(found, int) else default

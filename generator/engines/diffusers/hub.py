@@ -1,0 +1,222 @@
+"""What of a model is on this machine, what is still to come, whether it came whole, and how to be rid of it.
+
+Knows neither torch nor pipelines, and downloads no weights: that is `weights`.
+"""
+
+import hashlib
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, constants, scan_cache_dir, try_to_load_from_cache
+from huggingface_hub.errors import CacheNotFound, NotASafetensorsRepoError, SafetensorsParsingError
+
+from clips.catalog import Model
+from clips.errors import SetupError
+from generator.engines.diffusers.checkpoint import Checkpoint, Config, read_config
+from generator.engines.diffusers.weights import (
+    HUB_ERRORS,
+    INDEX,
+    Advance,
+    components,
+    in_words,
+    is_variant,
+    listed,
+    own_folder,
+    wanted,
+    within,
+)
+from generator.engines.diffusers.weights import numbers as count_numbers
+
+_CHUNK = 4 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Bytes of a model's files: all of them, and those that are not here yet."""
+
+    total: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Files of one repository that a model is made from: a pipeline without some components, one component, a file."""
+
+    repo: str
+    revision: str | None
+    without: frozenset[str] = frozenset()
+    component: str | None = None
+    folder: str = ""
+    file: str | None = None
+
+    def patterns(self) -> list[str]:
+        """What to ask the hub for. Raises what the hub's client does."""
+        if self.file is not None:
+            return [self.file]
+        if self.component is not None:
+            return within(self.folder)
+        return wanted(self.repo, self.revision, self.without)
+
+    def here(self) -> list[Path]:
+        """Its files on this machine, found without the hub."""
+        root = own_folder(self.repo)
+        if root is None:
+            name = self.file or (INDEX if self.component is None else f"{self.folder}/config.json".lstrip("/"))
+            cached = try_to_load_from_cache(self.repo, name, revision=self.revision)
+            if not isinstance(cached, str):
+                return []
+            root = Path(cached.removesuffix(name))
+        if self.file is not None:
+            return [root / self.file]
+        if self.component is not None:
+            return _files(root / self.folder)
+        names = sorted(components(root).keys() - self.without)
+        return [root / INDEX, *(file for name in names for file in _files(root / name))]
+
+
+def origins(model: Model) -> list[Origin]:
+    """All that a model is made from, its pipeline first."""
+    if model.repo is None:
+        raise SetupError(f"{model.title} has no files of its own: it needs none.")
+    return [
+        Origin(model.repo, model.revision, without=frozenset(model.parts)),
+        *(
+            Origin(part.repo, part.revision, component=name, folder=part.folder or "")
+            for name, part in model.parts.items()
+        ),
+        *(Origin(lora.repo, lora.revision, file=lora.file) for lora in model.loras),
+    ]
+
+
+def stock(model: Model) -> Stock:
+    """Ask the hub what the model takes. Raises `SetupError`, and `RetryableError` where the hub cannot be reached."""
+    total = missing = 0
+    for origin in origins(model):
+        if own_folder(origin.repo):
+            total += sum(file.stat().st_size for file in origin.here())
+            continue
+        try:
+            for found in listed(origin.repo, origin.revision, origin.patterns()):
+                total += found.file_size or 0
+                missing += (found.file_size or 0) if found.will_download else 0
+        except HUB_ERRORS as error:
+            raise in_words(error, origin.repo, origin.revision) from error
+    return Stock(total, missing)
+
+
+def here(model: Model) -> list[Path]:
+    """The model's files that are on this machine, found without the hub."""
+    return [file for origin in origins(model) for file in origin.here()]
+
+
+def describe(model: Model) -> Checkpoint:
+    """A model's components, from its folders or from the hub's own view of it: only headers and configurations come.
+
+    Raises `SetupError`, and `RetryableError` where the hub cannot be reached.
+    """
+    numbers: dict[str, int] = {}
+    configs: dict[str, Config] = {}
+    for origin in origins(model):
+        if origin.file is not None:
+            continue  # merged into what is counted already
+        files = origin.here() if own_folder(origin.repo) else []
+        try:
+            seen = _seen_here(origin, files) if files else _seen_there(origin)
+        except (SafetensorsParsingError, NotASafetensorsRepoError) as error:
+            raise SetupError(f"The weights of {origin.repo} on the hub are not what they say: {error}") from error
+        except HUB_ERRORS as error:
+            if not (files := origin.here()):
+                raise in_words(error, origin.repo, origin.revision) from error
+            seen = _seen_here(origin, files)
+        for name, (count, read) in seen.items():
+            numbers[name], configs[name] = count, read
+    return Checkpoint(numbers, configs)
+
+
+def _seen_here(origin: Origin, files: list[Path]) -> dict[str, tuple[int, Config]]:
+    folders = {file.parent for file in files if file.suffix == ".safetensors"}
+    return {
+        origin.component or folder.name: (count_numbers(folder), read_config(folder / "config.json"))
+        for folder in sorted(folders)
+    }
+
+
+def _seen_there(origin: Origin) -> dict[str, tuple[int, Config]]:
+    api, counts = HfApi(endpoint=constants.ENDPOINT), dict[str, int]()
+    names = [file.filename for file in listed(origin.repo, origin.revision, origin.patterns())]
+    for name in names:
+        if name.endswith(".safetensors"):
+            head = api.parse_safetensors_file_metadata(origin.repo, name, revision=origin.revision)
+            folder = name.rpartition("/")[0]
+            counts[folder] = counts.get(folder, 0) + sum(head.parameter_count.values())
+    found: dict[str, tuple[int, Config]] = {}
+    for folder, count in sorted(counts.items()):
+        file = f"{folder}/config.json".lstrip("/")
+        path = Path(api.hf_hub_download(origin.repo, file, revision=origin.revision)) if file in names else None
+        found[origin.component or folder] = count, read_config(path) if path else {}
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*")) if path.is_file() and not is_variant(path.name)]
+
+
+def damaged(files: list[Path], advance: Advance) -> list[Path]:
+    """The files whose bytes are not those that the hub named them by, or whose end is missing. Reads all of each."""
+    return [file for file in files if not _is_whole(file, advance)]
+
+
+def discard(files: list[Path]) -> None:
+    """Delete files of the cache, so that the next download brings them again."""
+    for file in files:
+        file.resolve().unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+
+
+def remove(model: Model) -> int:
+    """Delete the model's repositories from the hub's cache; a host's own folder stays. Returns the bytes freed."""
+    wished = {origin.repo for origin in origins(model) if not own_folder(origin.repo)}
+    try:
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
+    except CacheNotFound:
+        return 0
+    revisions = [found.commit_hash for repo in cache.repos if repo.repo_id in wished for found in repo.revisions]
+    strategy = cache.delete_revisions(*revisions)
+    strategy.execute()
+    return strategy.expected_freed_size
+
+
+def _is_whole(file: Path, advance: Advance) -> bool:
+    name = file.resolve().name
+    # The cache names a file by the SHA-256 of a large one, and by git's own hash of a small one.
+    size = file.stat().st_size
+    match len(name), file.suffix:
+        case 64, _:
+            digest = hashlib.sha256()
+        case 40, _:
+            digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+        case _, ".safetensors":
+            advance(size)
+            return _ends_where_it_should(file, size)
+        case _:
+            advance(size)
+            return True
+    with file.open("rb") as content:
+        while chunk := content.read(_CHUNK):
+            digest.update(chunk)
+            advance(len(chunk))
+    return digest.hexdigest() == name
+
+
+def _ends_where_it_should(file: Path, size: int) -> bool:
+    """Whether a safetensors file is as long as its header says."""
+    try:
+        with file.open("rb") as content:
+            (length,) = struct.unpack("<Q", content.read(8))
+            header = json.loads(content.read(length))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, struct.error, KeyError, TypeError, MemoryError):
+        return False
+    return size == 8 + length + max(ends, default=0)

@@ -1,0 +1,166 @@
+"""How much memory a model takes in each way of placing it, and which way a machine gets. Pure: sizes in, a plan out.
+
+The figures are estimates, and meant to be a little too high; where one is too low all the same, a render runs out of
+memory and the model goes one way further down.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from clips.catalog import Placement
+
+GIB = 1024**3
+_CONTEXT = GIB
+"""What CUDA, its libraries and the allocator's gaps take beside everything counted here."""
+_STREAMED = 1 / 12
+"""The share of a denoiser that is on the GPU at a time while its blocks are streamed: this one, the next, the rest."""
+_LARGEST_LEAF = 1 / 5
+"""The share of a text encoder that is its largest layer: the table of its words."""
+_SHARE = {Placement.FP8: 0.55, Placement.QUANTISED: 0.32}
+"""What is left of a denoiser in bfloat16; norms and embeddings stay as they are."""
+_SPILL = 0.75
+"""A plan that is to mend an out of memory needs at most so much of what the failed one was to need."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A component of a checkpoint: how many numbers, and the bytes that each takes once it is loaded."""
+
+    numbers: int
+    itemsize: int
+
+    @property
+    def size(self) -> int:
+        return self.numbers * self.itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a model needs, in bytes: weights by their role, and what a render adds for a while.
+
+    `step`: the activations of a denoising step. `decode`: those of a decode in one piece, `tiled` of one in tiles.
+    """
+
+    text: int
+    denoisers: tuple[int, ...]
+    rest: int
+    step: int
+    decode: int
+    tiled: int
+
+    @classmethod
+    def of(cls, parts: Mapping[str, Part], step: int, decode: int, tiled: int) -> "Needs":
+        """Sort components into their roles by the names that every diffusers pipeline gives them."""
+        texts = [name for name in parts if name.startswith("text_encoder")]
+        denoisers = [name for name in parts if name.startswith(("transformer", "unet"))]
+        others = [name for name in parts if name not in texts and name not in denoisers]
+        return cls(
+            text=sum(parts[name].size for name in texts),
+            denoisers=tuple(parts[name].size for name in denoisers),
+            rest=sum(parts[name].size for name in others),
+            step=step,
+            decode=decode,
+            tiled=min(tiled, decode),
+        )
+
+    @property
+    def weights(self) -> int:
+        return self.text + sum(self.denoisers) + self.rest
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """A way to place a model. In bytes: `vram` at its peak, of that `held` between renders, `ram` for weights there."""
+
+    placement: Placement
+    tiled: bool
+    vram: int
+    ram: int
+    held: int
+
+    def fits(self, vram: int, ram: int) -> bool:
+        return self.vram <= vram and self.ram <= ram
+
+    @property
+    def said(self) -> str:
+        """In words, for the log and the command line."""
+        way = _WORDS[self.placement] if self.vram else "in RAM"
+        tiles = ", decoded in tiles" if self.tiled else ""
+        sizes = ((self.vram, "GPU memory"), (self.ram, "RAM"))
+        return f"{way}{tiles}: about {' and '.join(f'{size / GIB:.1f} GiB of {name}' for size, name in sizes if size)}"
+
+
+_WORDS = {
+    Placement.WHOLE: "all on the GPU",
+    Placement.EVICTED: "the text encoder streamed from RAM, the rest on the GPU",
+    Placement.OFFLOADED: "each part on the GPU for its turn",
+    Placement.GROUPED: "streamed block by block from RAM",
+    Placement.FP8: "weights kept in 8 bits, which changes the picture slightly",
+    Placement.QUANTISED: "weights in 4 bits, which changes the picture somewhat",
+}
+
+# From the fastest to the leanest, but first all that leave every bit of the picture as it is.
+_ORDER = (
+    *((placement, False) for placement in (Placement.WHOLE, Placement.EVICTED, Placement.OFFLOADED, Placement.GROUPED)),
+    *((placement, True) for placement in (Placement.WHOLE, Placement.EVICTED, Placement.OFFLOADED, Placement.GROUPED)),
+    *((placement, tiled) for placement in (Placement.FP8, Placement.QUANTISED) for tiled in (False, True)),
+)
+
+
+def ladder(needs: Needs, *, quantiser: bool) -> tuple[MemoryPlan, ...]:
+    """Every way on a GPU, the preferred first. `quantiser`: a library for 4 bits is installed."""
+    return tuple(
+        _plan(needs, placement, tiled=tiled)
+        for placement, tiled in _ORDER
+        if (quantiser or placement is not Placement.QUANTISED) and (needs.text or placement is not Placement.EVICTED)
+    )
+
+
+def on_cpu(needs: Needs) -> tuple[MemoryPlan, ...]:
+    """Without a GPU everything is in RAM, and only the decode can be made leaner."""
+    return tuple(MemoryPlan(Placement.WHOLE, tiled, 0, needs.weights, 0) for tiled in (False, True))
+
+
+def choose(plans: tuple[MemoryPlan, ...], vram: int, ram: int, wished: Placement | None = None) -> MemoryPlan:
+    """The first that fits; of a wished placement, where one is wished. Where none does, the one nearest to it."""
+    offered = [plan for plan in plans if wished in {None, plan.placement}] or list(plans)
+    fitting = (plan for plan in offered if plan.fits(vram, ram))
+    return next(fitting, min(offered, key=lambda plan: (plan.ram > ram, plan.vram)))
+
+
+def leaner(plans: tuple[MemoryPlan, ...], failed: MemoryPlan, ram: int) -> MemoryPlan | None:
+    """What to go on with after `failed` ran out of memory; None where nothing would help.
+
+    Bits of a loaded model are not thrown away in the middle of its work, so 4 bits stay and do not come.
+    """
+    lower = [
+        plan
+        for plan in plans
+        if plan.tiled
+        and (plan.vram < failed.vram or not failed.tiled)
+        and plan.ram <= max(ram, failed.ram)
+        and (plan.placement is Placement.QUANTISED) == (failed.placement is Placement.QUANTISED)
+        and (failed.placement is not Placement.FP8 or plan.placement is Placement.FP8)
+    ]
+    enough = (plan for plan in lower if plan.vram <= failed.vram * _SPILL)
+    return next(enough, min(lower, key=lambda plan: plan.vram, default=None))
+
+
+def _plan(needs: Needs, placement: Placement, *, tiled: bool) -> MemoryPlan:
+    decode = needs.tiled if tiled else needs.decode
+    denoisers, widest = sum(needs.denoisers), max(needs.denoisers, default=0)
+    leaf = int(needs.text * _LARGEST_LEAF)
+    match placement:
+        case Placement.WHOLE:
+            held, ram = needs.weights, 0
+            peak = held + max(needs.step, decode)
+        case Placement.EVICTED | Placement.FP8 | Placement.QUANTISED:
+            held, ram = int(denoisers * _SHARE.get(placement, 1.0)) + needs.rest, needs.text
+            peak = held + max(needs.step, decode, leaf)
+        case Placement.OFFLOADED:
+            held, ram = 0, needs.weights
+            peak = max(needs.text, widest + needs.step, needs.rest + decode)
+        case Placement.GROUPED:
+            held, ram = needs.rest, needs.text + denoisers
+            peak = held + max(needs.step + int(widest * _STREAMED), decode, leaf)
+    return MemoryPlan(placement, tiled, peak + _CONTEXT, ram, held)

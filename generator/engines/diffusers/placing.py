@@ -1,0 +1,118 @@
+"""Putting a loaded pipeline where its memory plan wants it: on the GPU, in RAM, or streamed between the two."""
+
+import torch
+from diffusers.hooks.group_offloading import apply_group_offloading
+from diffusers.hooks.hooks import HookRegistry
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.quantizers.quantization_config import BitsAndBytesConfig
+from torch import nn
+
+from clips.catalog import Placement
+from generator.engines.diffusers.memory import MemoryPlan
+
+_STREAMING = ("group_offloading", "layer_execution_tracker", "lazy_prefetch_group_offloading")
+"""The hooks of diffusers' group offloading, by name."""
+_CPU = torch.device("cpu")
+
+
+def modules(pipe: DiffusionPipeline) -> dict[str, nn.Module]:
+    """The parts of a pipeline that have weights, by name."""
+    return {name: part for name, part in pipe.components.items() if isinstance(part, nn.Module)}
+
+
+def denoisers(pipe: DiffusionPipeline) -> list[nn.Module]:
+    """The parts that run once a step and more."""
+    return [part for name, part in modules(pipe).items() if is_denoiser(name)]
+
+
+def is_denoiser(name: str) -> bool:
+    return name.startswith(("transformer", "unet"))
+
+
+def is_text_encoder(name: str) -> bool:
+    return name.startswith("text_encoder")
+
+
+def goes_straight(name: str, placement: Placement) -> bool:
+    """Whether a component is loaded right onto the device, and never seen in RAM."""
+    match placement:
+        case Placement.WHOLE | Placement.QUANTISED:
+            return True
+        case Placement.EVICTED:
+            return not is_text_encoder(name)
+        case Placement.FP8 | Placement.GROUPED:
+            return not is_text_encoder(name) and not is_denoiser(name)
+        case Placement.OFFLOADED:
+            return False
+
+
+def place(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
+    """Place every component, from wherever an earlier plan or `park` left it."""
+    unhook(pipe)
+    if plan.placement is Placement.OFFLOADED:
+        pipe.enable_model_cpu_offload(device=device)
+        return
+    # What goes to RAM goes first, to make room for the rest.
+    later: list[nn.Module] = []
+    for name, part in modules(pipe).items():
+        if is_denoiser(name) and plan.placement is Placement.FP8:
+            _in_8_bits(part)
+        if is_denoiser(name) and plan.placement is Placement.GROUPED:
+            _stream(part, device, "block_level")
+        elif is_text_encoder(name) and plan.placement is not Placement.WHOLE:
+            _stream(part, device, "leaf_level")
+        elif not _is_quantised(part):
+            later.append(part)
+    for part in later:
+        nn.Module.to(part, device)
+
+
+def park(pipe: DiffusionPipeline) -> None:
+    """Leave the GPU to others: the weights wait in RAM, pinned where there is a GPU to go back to. `place` ends it."""
+    unhook(pipe)
+    for part in modules(pipe).values():
+        was_there = any(tensor.is_cuda for tensor in part.parameters())
+        nn.Module.to(part, _CPU)
+        if was_there:
+            for tensor in part.parameters():
+                tensor.data = tensor.data.pin_memory()
+
+
+def unhook(pipe: DiffusionPipeline) -> None:
+    """Undo offloading and streaming; weights stay where they are just then."""
+    pipe.remove_all_hooks()
+    for part in modules(pipe).values():
+        if hasattr(part, "_diffusers_hook") or any(hasattr(child, "_diffusers_hook") for child in part.children()):
+            registry = HookRegistry.check_if_exists_or_initialize(part)
+            for name in _STREAMING:
+                registry.remove_hook(name, recurse=True)
+
+
+def in_4_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """How a denoiser is quantised while it is loaded; the library for it is checked when the plan is made."""
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
+
+
+def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
+    """Its layers come to the GPU one after another, the next while one works, and go back to RAM."""
+    on_gpu = device.type == "cuda"
+    apply_group_offloading(
+        part,
+        onload_device=device,
+        offload_device=_CPU,
+        offload_type=kind,
+        num_blocks_per_group=1 if kind == "block_level" else None,
+        non_blocking=on_gpu,
+        use_stream=on_gpu,
+    )
+
+
+def _in_8_bits(part: nn.Module) -> None:
+    """Weights in float8 between their uses, computed with in the type that they had. Not undone."""
+    cast = getattr(part, "enable_layerwise_casting", None)
+    if cast is not None and not any(tensor.dtype is torch.float8_e4m3fn for tensor in part.parameters()):
+        cast(storage_dtype=torch.float8_e4m3fn)
+
+
+def _is_quantised(part: nn.Module) -> bool:
+    return getattr(part, "is_quantized", False) or getattr(part, "hf_quantizer", None) is not None

@@ -1,0 +1,119 @@
+"""`zoetrope models` against a hub on loopback: what is told, what is asked, what lies on the disk afterwards."""
+
+from pathlib import Path
+
+import pytest
+from fake_hub import Hub, point_to
+from huggingface_hub import constants
+from typer.testing import CliRunner, Result
+
+from clips.errors import RetryableError, SetupError
+from zoetrope.models import app
+
+ENTRY = """
+[models.{name}]
+title = "Tiny"
+summary = "for tests"
+engine = "diffusers"
+family = "wan"
+repo = "{repo}"
+licence = "Some Licence 1.0"
+forbids = "No clips of dragons."
+goals = []
+fps = 24
+multiple = 32
+frames = {{ offset = 1, step = 4, min = 5, max = 121 }}
+sizes = {{ 720p = [1280, 704] }}
+default_size = "720p"
+price = {{ 720p = 1.0 }}
+accepts = ["motion"]
+vram = 24
+"""
+
+
+@pytest.fixture(autouse=True)
+def catalog(hub: Hub, tiny_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = ENTRY.format(name="tiny", repo=hub.repo) + ENTRY.format(name="twin", repo=hub.repo)
+    (tmp_path / "own.toml").write_text(entries + ENTRY.format(name="own", repo=tiny_wan))
+    monkeypatch.setenv("ZOETROPE_CATALOG", str(tmp_path / "own.toml"))
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
+
+
+def blobs(hub: Hub) -> list[Path]:
+    return sorted(Path(constants.HF_HUB_CACHE).glob(f"models--{hub.repo.replace('/', '--')}/blobs/*"))
+
+
+def test_a_pull_tells_the_licence_fetches_and_checks(hub: Hub) -> None:
+    with pytest.raises(SetupError, match=r"Fetch it\? Nobody can be asked here; say --yes\."):
+        run("pull", "tiny")
+    assert hub.served == ["model_index.json"], "only what names the files"
+    said = run("pull", "tiny", "--yes").output
+    size = sum(map(len, hub.files().values())) / 1e6
+    assert f"Tiny: {size:.1f} MB on the disk" in said
+    assert "Licence: Some Licence 1.0. No clips of dragons." in said
+    assert "at full speed on a GPU of 24 GiB" in said
+    assert said.endswith("All of it is here and whole.\n")
+    assert sorted(hub.served) == sorted(hub.files())
+    listed = run("list").output
+    assert f"{size:.1f} MB" in next(line for line in listed.splitlines() if line.startswith("tiny"))
+
+
+def test_what_is_damaged_is_fetched_again_and_only_that(hub: Hub) -> None:
+    run("pull", "tiny", "--yes")
+    hub.served.clear()
+    largest = max(blobs(hub), key=lambda blob: blob.stat().st_size)
+    largest.write_bytes(largest.read_bytes()[:-1] + b"!")
+    said = run("pull", "tiny").output
+    assert ".safetensors is damaged.\nWhat was damaged is fetched again.\nAll of it is here and whole." in said
+    assert len(hub.served) == 1 and hub.served[0].endswith(".safetensors")
+
+
+def test_a_hub_that_sends_damaged_files_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fake_hub._mark", lambda name, content: "f" * 64)
+    with pytest.raises(SetupError, match="Files of tiny come damaged from the hub"):
+        run("pull", "tiny", "--yes")
+
+
+def test_a_check_reads_no_weights(hub: Hub) -> None:
+    said = run("check", "tiny", "--vram", "24", "--ram", "64").output
+    configs = {f"{part}/config.json" for part in ("text_encoder", "transformer", "vae")}
+    assert set(hub.served) == {"model_index.json"} | configs
+    assert "transformer: 0.00 billion numbers" in said
+    assert "a GPU of 24 GiB: all on the GPU" in said
+    assert "grouped: streamed block by block from RAM" in said
+    assert run("check", "own", "--vram", "24", "--ram", "64").output == said, "from a folder the same"
+
+
+def test_a_check_says_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = run("check", "tiny", "--vram", "1", "--ram", "64").output
+    assert "a GPU of 1 GiB: too small: the leanest way takes" in said and "of GPU memory" in said
+    assert "8 GiB: all on the GPU" in run("check", "tiny").output, "where no GPU is, every card's"
+
+
+def test_a_removal_says_who_else_loses_the_files(hub: Hub) -> None:
+    assert run("remove", "tiny").output == "Nothing of tiny is here.\n"
+    run("pull", "tiny", "--yes")
+    with pytest.raises(SetupError, match=r"Delete .* MB of Tiny\? twin uses the same files\. Nobody can be asked"):
+        run("remove", "tiny")
+    assert blobs(hub)
+    assert run("remove", "tiny", "--yes").output.endswith(" MB are free again.\n")
+    assert blobs(hub) == []
+
+
+def test_a_folder_of_the_hosts_own_is_checked_and_never_deleted(tiny_wan: Path, hub: Hub) -> None:
+    assert "0.0 MB still to come" in run("pull", "own").output
+    assert hub.served == []
+    with pytest.raises(SetupError, match="is a folder of your own"):
+        run("remove", "own", "--yes")
+
+
+def test_without_the_hub_a_sentence_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    point_to("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    with pytest.raises(RetryableError, match="cannot be reached"):
+        run("pull", "tiny", "--yes")
+    with pytest.raises(SetupError, match=r"There is no open-weights model sketch\. There are: "):
+        run("pull", "sketch")
