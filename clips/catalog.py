@@ -19,6 +19,7 @@ from clips.errors import MemberError, SetupError
 from clips.hosting import Hosted, Tool
 from clips.lengths import FrameRule, in_frames
 from clips.servers import HONOURED, Server
+from clips.shapes import fitted
 
 
 class EngineKind(StrEnum):
@@ -217,40 +218,21 @@ class Model(Entry):
     def plan(self, spec: ClipSpec, photo: tuple[int, int] | None) -> Plan:
         """Snap a wish to what the model renders. `photo` is (width, height) in pixels; without one, it is landscape."""
         size = self.size_of(spec)
-        width, height = self._fit(self.sizes[size], photo or self.sizes[size])
+        width, height = self._shape(self.sizes[size], photo or self.sizes[size])
         frames = self._rule(size).snap(spec.seconds * self.fps)
         seconds = frames / self.fps
         quote = max(1, math.ceil(self.price[size] * seconds))
         dollars = self.hosted.microdollars(seconds, size, sound=spec.audible) if self.hosted else 0
         return Plan(width=width, height=height, frames=frames, fps=self.fps, credits=quote, microdollars=dollars)
 
+    def _shape(self, landscape: tuple[int, int], photo: tuple[int, int]) -> tuple[int, int]:
+        if self.free_aspect:
+            return fitted(landscape, photo, self.multiple)
+        width, height = landscape
+        return (width, height) if photo[0] >= photo[1] or not self.portrait else (height, width)
+
     def _rule(self, size: Size) -> FrameRule:
         return self.frames_at.get(size, self.frames)
-
-    def _fit(self, landscape: tuple[int, int], photo: tuple[int, int]) -> tuple[int, int]:
-        """Width and height with the photo's aspect and at most the area of `landscape`, in multiples."""
-        width, height = landscape
-        if not self.free_aspect:
-            return (width, height) if photo[0] >= photo[1] or not self.portrait else (height, width)
-        widest = width / height
-        aspect = min(max(photo[0] / photo[1], 1 / widest), widest)
-        exact = math.sqrt(width * height * aspect)
-        # Both neighbours of the exact width, each with the tallest height that keeps the area: the truest aspect wins.
-        candidates = [
-            (
-                across,
-                max(
-                    self.multiple,
-                    min(round(across / aspect / self.multiple), width * height // across // self.multiple)
-                    * self.multiple,
-                ),
-            )
-            for across in {
-                max(self.multiple, math.floor(exact / self.multiple) * self.multiple),
-                max(self.multiple, math.ceil(exact / self.multiple) * self.multiple),
-            }
-        ]
-        return min(candidates, key=lambda fit: (abs(math.log(fit[0] / fit[1] / aspect)), -fit[0] * fit[1]))
 
 
 def _wishes(spec: ClipSpec) -> dict[Accepts, bool]:

@@ -93,8 +93,9 @@ _GIVE_BACK = "SELECT give_back_take($1, $2, $3)"
 _CANCEL = "SELECT * FROM cancel_request($1) AS state"
 _REAP = "SELECT reap($1, $2)"
 _ANNOUNCE = """
-    INSERT INTO generators (generator_id, name, models, loaded, troubles) VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (generator_id) DO UPDATE SET models = $3, loaded = $4, troubles = $5, seen_at = clock_timestamp()
+    INSERT INTO generators (generator_id, name, models, loaded, rooms, troubles) VALUES ($1, $2, $3, $4, $5, $6)
+    ON CONFLICT (generator_id)
+        DO UPDATE SET models = $3, loaded = $4, rooms = $5, troubles = $6, seen_at = clock_timestamp()
     RETURNING (xmax = 0) AS first
 """
 _LEAVE = "DELETE FROM generators WHERE generator_id = $1 OR seen_at < clock_timestamp() - interval '1 day'"
@@ -112,7 +113,8 @@ _PLACE = """
 _WAITS = """
     SELECT model, CASE WHEN resting AND until IS NULL THEN 'infinity' WHEN heads + at_work < generators THEN seconds
                        ELSE seconds + pace_of(model) * (busy + queued) / 1000 / generators END AS seconds FROM (
-        SELECT unnest(models) AS model, count(*) AS generators FROM generators
+        SELECT model, sum(coalesce(room, 1)) AS generators
+        FROM generators CROSS JOIN LATERAL unnest(models, rooms) AS offered (model, room)
         WHERE seen_at > clock_timestamp() - interval '30 seconds' GROUP BY 1) live,
         (SELECT count(*) AS heads, coalesce(sum(queued_ms::double precision / (waiting + ready)), 0) AS queued
          FROM flows WHERE lane = 'fast' AND waiting + ready + running > 0 AND waiting + ready > 0) flows,
@@ -244,13 +246,15 @@ async def announce(
     models: Sequence[str],
     loaded: Sequence[str],
     *,
+    rooms: Sequence[int] = (),
     troubles: Sequence[str] = (),
 ) -> None:
     """Tell that a generator is alive and what it runs; the first time wakes takes that wait for such a one.
 
-    `troubles`: why it runs less than it was told to, for the host.
+    `rooms`: how many takes of each model it renders at once, one where that is not said. `troubles`: why it runs less
+    than it was told to, for the host.
     """
-    if await _transition(pool, _ANNOUNCE, generator_id, name, models, loaded, troubles):
+    if await _transition(pool, _ANNOUNCE, generator_id, name, models, loaded, rooms, troubles):
         await pool.execute("SELECT pg_notify($1, '')", READY)
 
 

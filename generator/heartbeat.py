@@ -45,9 +45,13 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a generator can do just now. `troubles`: why that is less than it was told to, in sentences for the host."""
+    """What a generator can do just now. `rooms`: how many takes of each model at once, one where that is not said.
+
+    `troubles`: why that is less than it was told to, in sentences for the host.
+    """
 
     models: Sequence[str]
+    rooms: Sequence[int] = ()
     troubles: Sequence[str] = ()
 
 
@@ -175,7 +179,13 @@ class Heartbeat:
     async def _announce(self, pool: Pool) -> None:
         identity, offer = self._identity, self._offer()
         await queue.announce(
-            pool, identity.generator_id, identity.name, offer.models, self.loaded, troubles=offer.troubles
+            pool,
+            identity.generator_id,
+            identity.name,
+            offer.models,
+            self.loaded,
+            rooms=offer.rooms,
+            troubles=offer.troubles,
         )
 
     async def _leave(self, pool: Pool) -> None:

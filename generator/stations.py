@@ -66,14 +66,16 @@ async def stations(
 def offer(places: Sequence[Station]) -> Offer:
     """What can be rendered just now, and why the rest cannot."""
     models: list[str] = []
+    rooms: list[int] = []
     troubles: list[str] = []
     for place in places:
         trouble = place.gate.trouble if place.gate else None
         if trouble is None:
             models += place.models
+            rooms += [place.at_once] * len(place.models)
         else:
             troubles.append(trouble)
-    return Offer(models, troubles)
+    return Offer(models, rooms, troubles)
 
 
 def _of(models: Mapping[str, Model], *kinds: EngineKind) -> dict[str, Model]:

@@ -9,7 +9,6 @@ import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Protocol, Self
@@ -85,9 +84,9 @@ async def make(shop: Workshop, watch: Watch) -> Ended:
         master = await insist(watch, lambda: shop.blobs.put(shop.pool, clip.path, CLIP_TYPE))
     shop.checkpoints.reached(Checkpoint.STORED)
     recipe = Recipe.of(request, take, model, versions(model)).as_json()
-    # What others render for us costs what it was quoted, however long that took them.
-    gpu = timedelta(seconds=request.plan.credits) if model.paid else watch.gpu
-    ended = await insist(watch, lambda: queue.record(shop.pool, watch.claim, master, clip, gpu, recipe), last=True)
+    ended = await insist(
+        watch, lambda: queue.record(shop.pool, watch.claim, master, clip, watch.gpu, recipe), last=True
+    )
     shop.checkpoints.reached(Checkpoint.RECORDED)
     return ended
 

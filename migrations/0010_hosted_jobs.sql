@@ -40,4 +40,36 @@ CREATE INDEX hosted_jobs_undecided ON hosted_jobs (ended_at) WHERE outcome = 'un
 
 -- Why a generator offers less than it was told to: a refused key, no credit left, a server that is down.
 ALTER TABLE generators ADD COLUMN troubles text[] NOT NULL DEFAULT '{}';
+-- How many takes of each of its models it has rendered at once: one on its own machine, several at a provider.
+ALTER TABLE generators ADD COLUMN rooms integer[] NOT NULL DEFAULT '{}';
+COMMENT ON COLUMN generators.rooms IS 'Beside `models`, one number each; where it is missing, one take at a time.';
 COMMENT ON COLUMN generators.troubles IS 'What the host has to mend, in sentences, for as long as it lasts.';
+
+-- As before, but what a provider was paid for costs what it was quoted, however long it took: a clip that its next attempt
+-- only had to fetch is no cheaper. The measured time stays what it was, for estimates.
+CREATE OR REPLACE FUNCTION record_take(a_take bigint, a_generator uuid, a_fence integer, a_gpu_ms bigint, a_master text,
+                                       a_width integer, a_height integer, a_frames integer, a_fps double precision,
+                                       a_has_sound boolean, a_recipe jsonb)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    take   takes := lock_own_take(a_take, a_generator, a_fence);
+    charge bigint := ceil(a_gpu_ms / 1000.0);
+BEGIN
+    IF take.take_id IS NULL THEN
+        RETURN coalesce(
+            (SELECT state FROM takes WHERE take_id = a_take AND state IN ('done', 'cancelled')
+                AND generator_id = a_generator AND fence = a_fence),
+            'fenced');
+    END IF;
+    IF EXISTS (SELECT FROM hosted_jobs WHERE take_id = a_take AND price > 0) THEN
+        SELECT amount INTO STRICT charge FROM holds WHERE take_id = a_take;
+    END IF;
+    IF take.cancel_requested THEN
+        PERFORM end_take(take, 'cancelled', a_gpu_ms, charge, NULL, NULL);
+        RETURN 'cancelled';
+    END IF;
+    INSERT INTO clips (take_id, guild_id, master, width, height, frames, fps, has_sound, recipe)
+        VALUES (a_take, take.guild_id, a_master, a_width, a_height, a_frames, a_fps, a_has_sound, a_recipe);
+    PERFORM end_take(take, 'done', a_gpu_ms, charge, NULL, NULL);
+    RETURN 'done';
+END $$;

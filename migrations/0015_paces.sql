@@ -74,9 +74,10 @@ BEGIN
                                   WHERE request_id = a_request));
     delay := (rest_of(first.model)).seconds;
     -- Those that work; where all rest, those that will.
-    SELECT greatest(coalesce(nullif(count(*) FILTER (WHERE NOT paused
-                        AND coalesce(rests_until <= clock_timestamp(), true)), 0), count(*)), 1)
+    SELECT greatest(coalesce(nullif(sum(room) FILTER (WHERE NOT paused
+                        AND coalesce(rests_until <= clock_timestamp(), true)), 0), sum(room)), 1)
         INTO generators FROM generators
+        CROSS JOIN LATERAL coalesce(rooms[array_position(models, first.model)], 1) AS room
         WHERE first.model = ANY (models) AND seen_at > clock_timestamp() - interval '30 seconds';
     SELECT max_running, max_running - running INTO at_once, own_room FROM flows
         WHERE guild_id = first.guild_id AND user_id = first.user_id AND lane = first.lane;

@@ -60,7 +60,7 @@ async def working(
 
         def offered() -> Offer:
             trouble = account.gate.trouble
-            return Offer([], [trouble]) if trouble else Offer([MODEL.name])
+            return Offer([], [], [trouble]) if trouble else Offer([MODEL.name], [at_once])
 
         heartbeat = await stack.enter_async_context(
             Heartbeat(room.dsn, identity, lease=LEASE, stall=timedelta(seconds=60), offer=offered)
@@ -92,10 +92,14 @@ async def test_many_takes_run_at_once_and_never_more_than_the_host_allows(room: 
         await asyncio.sleep(0.3)
         running = await room.pool.fetchval("SELECT count(*) FROM takes WHERE state = 'running'")
         assert (len(provider.predictions), running) == (3, 3)
+        # Three at once: a newcomer waits for a third of what is before them.
+        await room.pool.execute("DELETE FROM generators WHERE name = 'gone'")
+        waits = await queue.waits(room.pool)
         provider.held = False
         takes = [take for request in requests for take in await room.ended(request)]
     assert [take.state for take in takes] == [TakeState.DONE] * 6
     assert provider.paid == 6
+    assert 0 < waits[MODEL.name] < 6 * MODEL.plan(SPEC, (320, 240)).credits / 3
     # A clip of a provider costs what it was quoted, however long it took, and is as large as it came.
     assert {take.charged for take in takes} == {MODEL.plan(SPEC, (320, 240)).credits}
     made = await room.pool.fetch("SELECT width, height, frames, has_sound FROM clips")
@@ -171,4 +175,4 @@ async def test_without_a_key_the_host_is_told_which_models_need_it(room: Studio)
         with pytest.raises(SetupError, match=r"REPLICATE_API_TOKEN is not set, and wan-2\.7-i2v, "):
             await stations(stack, settings, models, room.pool, Stopping(0), Shelf("cpu"))
         [local] = await stations(stack, settings, {"sketch": models["sketch"]}, room.pool, Stopping(0), Shelf("cpu"))
-    assert (local.at_once, offer([local])) == (1, Offer(["sketch"], []))
+    assert (local.at_once, offer([local])) == (1, Offer(["sketch"], [1], []))
