@@ -241,7 +241,9 @@ class Intake:
             if not await intakes.accept(conn, ask.interaction_id or 0, RequestId(request_id)) and new:
                 raise _EndedElsewhereError
             if new and wish.confirmed_draft and not await intakes.use_draft(conn, wish.confirmed_draft, request_id):
-                raise MemberError("You said yes to that before, and it is on its way: see `/my queue`.")
+                raise MemberError(
+                    "You said yes to that before: see `/my queue` and `/my clips`. Ask anew to have it made again."
+                )
             balance = await ledger.balance_within(conn, ask.guild_id, ask.user_id)
             return place, balance.available
 

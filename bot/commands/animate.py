@@ -105,7 +105,8 @@ async def _models(interaction: Interaction, typed: str) -> list[Choice[str]]:
     parts = interaction.client.parts
     alive, waits = await queue.alive_models(parts.pool), await queue.waits(parts.pool)
     approved = await paid.providers(parts.pool, member_of(interaction).guild_id)
-    lane = Lane(interaction.namespace.lane or Lane.FAST)
+    # What is only half typed comes as it is.
+    lane = Lane.RELAXED if interaction.namespace.lane == Lane.RELAXED else Lane.FAST
     wanted = typed.strip().lower()
     platform: str | None = interaction.namespace.platform
     return [

@@ -62,8 +62,13 @@ async def test_my_clips_links_to_the_replies(stage: Stage, juno: Person, lobby: 
     await stage.ask(juno, lobby, takes=1)
     await stage.finish()
     reply = await stage.shown(juno, lobby, lambda message: message["attachments"])
-    listed = (await sub(stage, juno, lobby, "my", "clips"))["content"]
-    assert "1 take" in listed and f"https://discord.com/channels/{HOME}/{lobby}/{reply['id']}" in listed
+
+    async def listed() -> str:
+        """The list, once it knows the reply: it shows a moment before it is marked as posted."""
+        content: str = (await sub(stage, juno, lobby, "my", "clips"))["content"]
+        return content if f"https://discord.com/channels/{HOME}/{lobby}/{reply['id']}" in content else ""
+
+    assert "1 take" in await stage.eventually(listed)
 
 
 async def test_my_budget_counts_what_is_held(stage: Stage, juno: Person, lobby: str):
