@@ -61,7 +61,7 @@ Made = tuple[Sequence[NDArray[np.float32]], ...]
 Plain = Callable[[Path, Shot], NDArray[np.float32]]
 
 _SMALL = Plan(width=48, height=32, frames=9, fps=24, credits=1)
-_SQUARE = Plan(width=64, height=64, frames=9, fps=24, credits=1)
+_SQUARE = Plan(width=32, height=32, frames=5, fps=24, credits=1)
 """What the pipeline of HunyuanVideo 1.5 makes of a square photo by itself."""
 
 _PIECES = Plan(width=48, height=32, frames=17, fps=16, credits=1)
@@ -177,7 +177,7 @@ def save_hunyuan15(folder: Path) -> Path:
             text_embed_2_dim=32,
             image_embed_dim=8,
             rope_axes_dim=(2, 2, 4),
-            target_size=64,
+            target_size=32,
         ),
         vae=made(
             AutoencoderKLHunyuanVideo15,

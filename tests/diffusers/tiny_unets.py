@@ -26,10 +26,10 @@ from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionMode
 
 from clips.domain import Plan
 
-_CHUNKS = Plan(width=64, height=64, frames=10, fps=7, credits=1)
+_CHUNKS = Plan(width=32, height=32, frames=10, fps=7, credits=1)
 """Longer than the frames that SVD decodes together."""
 
-_FEW = Plan(width=128, height=64, frames=3, fps=8, credits=1)
+_FEW = Plan(width=64, height=32, frames=3, fps=8, credits=1)
 
 
 def save_svd(folder: Path) -> Path:
