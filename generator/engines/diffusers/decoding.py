@@ -1,10 +1,15 @@
-"""How the VAEs of several families turn latents into frames, in pieces where the pieces are final."""
+"""The VAEs that several families share: what they take, and how they turn latents into frames, piece by piece."""
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 
 from generator.engines.diffusers.family import Out
+
+
+def cast_inputs(vae: AutoencoderKL) -> None:
+    """Let the VAE take what is in another type than its own, as the pipelines hand it over."""
+    vae.encoder.register_forward_pre_hook(lambda _, given: (given[0].to(vae.dtype),))
 
 
 def decode_each(vae: AutoencoderKL, latents: torch.Tensor, out: Out) -> None:

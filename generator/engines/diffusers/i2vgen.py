@@ -1,15 +1,18 @@
 """I2VGen XL: sixteen frames of large motion."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import ClassVar, cast
 
+import torch
 from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXLPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.decoding import decode_each
+from clips.catalog import Model
+from generator.engines.diffusers.decoding import cast_inputs, decode_each
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.weights import Sources
 from generator.engines.prompts import prompt
 
@@ -18,6 +21,7 @@ class I2VGen(Family[I2VGenXLPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = I2VGenXLPipeline
+    precise = frozenset({"vae"})  # in bfloat16 it shows bands; what it is handed is cast
     steps = 50
     guidance = 9.0
 
@@ -29,6 +33,10 @@ class I2VGen(Family[I2VGenXLPipeline]):
         if not hasattr(encoder, "text_model"):
             encoder.text_model = SimpleNamespace(final_layer_norm=encoder.final_layer_norm)
         return pipe
+
+    def __init__(self, pipe: I2VGenXLPipeline, model: Model) -> None:
+        super().__init__(pipe, model)
+        cast_inputs(pipe.vae)
 
     @property
     def grid(self) -> Grid:
@@ -43,22 +51,27 @@ class I2VGen(Family[I2VGenXLPipeline]):
         """The pipeline samples the photo's latents without a generator: from what the runner makes the take's own."""
         pipe, plan = self._pipe, scene.plan
         across = pipe.vae_scale_factor
-        made = pipe(
-            image=scene.photo,
-            prompt=prompt(scene.spec),
-            negative_prompt=scene.spec.avoid,
-            height=plan.height,
-            width=plan.width,
-            target_fps=plan.fps,
-            num_frames=plan.frames,
-            num_inference_steps=scene.steps,
-            guidance_scale=scene.guidance,
-            latents=noise.draw(
-                (1, pipe.unet.config.in_channels, plan.frames, plan.height // across, plan.width // across)
-            ).to(pipe.unet.dtype),
-            output_type="latent",
-            return_dict=False,
-        )
+        shape = (1, pipe.unet.config.in_channels, plan.frames, plan.height // across, plan.width // across)
+        prepare = cast("Callable[..., torch.Tensor]", pipe.prepare_image_latents)
+
+        def prepared(*given: object, **named: object) -> torch.Tensor:
+            return prepare(*given, **named).to(pipe.unet.dtype)
+
+        with replaced(pipe, "prepare_image_latents", prepared):
+            made = pipe(
+                image=scene.photo,
+                prompt=prompt(scene.spec),
+                negative_prompt=scene.spec.avoid,
+                height=plan.height,
+                width=plan.width,
+                target_fps=plan.fps,
+                num_frames=plan.frames,
+                num_inference_steps=scene.steps,
+                guidance_scale=scene.guidance,
+                latents=noise.draw(shape).to(pipe.unet.dtype),
+                output_type="latent",
+                return_dict=False,
+            )
         return cast("Latents", made)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:

@@ -7,8 +7,9 @@ from diffusers.pipelines.deprecated.pia.pipeline_pia import PIAPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
+from clips.catalog import Model
 from clips.domain import Strength
-from generator.engines.diffusers.decoding import decode_each
+from generator.engines.diffusers.decoding import cast_inputs, decode_each
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.weights import Sources
@@ -24,6 +25,7 @@ class Pia(Family[PIAPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = PIAPipeline
+    precise = frozenset({"vae"})  # in bfloat16 it shows bands; what it is handed is cast
     steps = 25
     guidance = 7.5
 
@@ -41,6 +43,10 @@ class Pia(Family[PIAPipeline]):
         )
         return pipe
 
+    def __init__(self, pipe: PIAPipeline, model: Model) -> None:
+        super().__init__(pipe, model)
+        cast_inputs(pipe.vae)
+
     @property
     def grid(self) -> Grid:
         """Up to as many frames as the adapter knows places for; the catalogue says how many."""
@@ -54,7 +60,7 @@ class Pia(Family[PIAPipeline]):
         """How much moves is the motion scale, not words."""
         pipe, plan = self._pipe, scene.plan
         across = pipe.vae_scale_factor
-        channels: int = pipe.vae.config.latent_channels
+        shape = (1, pipe.vae.config.latent_channels, plan.frames, plan.height // across, plan.width // across)
         made = pipe(
             image=scene.photo,
             prompt=described(scene.spec),
@@ -65,9 +71,7 @@ class Pia(Family[PIAPipeline]):
             num_inference_steps=scene.steps,
             guidance_scale=scene.guidance,
             motion_scale=_MOTION_SCALES[scene.spec.strength],
-            latents=noise.draw((1, channels, plan.frames, plan.height // across, plan.width // across)).to(
-                pipe.unet.dtype
-            ),
+            latents=noise.draw(shape).to(pipe.unet.dtype),
             generator=noise.generator,  # samples the photo's latents, after the noise
             output_type="latent",
             return_dict=False,

@@ -44,9 +44,10 @@ class Svd(Family[StableVideoDiffusionPipeline]):
         channels: int = pipe.unet.config.in_channels // 2
         shape = (1, plan.frames, channels, plan.height // across, plan.width // across)
 
-        def latents(*_: object) -> torch.Tensor:
+        def latents(*given: object) -> torch.Tensor:
             # Here and no earlier: the noise in the photo comes first out of the generator.
-            return noise.draw(shape).to(pipe.unet.device, pipe.unet.dtype) * pipe.scheduler.init_noise_sigma
+            dtype, device = cast("tuple[torch.dtype, torch.device]", given[5:7])
+            return noise.draw(shape).to(device, dtype) * pipe.scheduler.init_noise_sigma
 
         with replaced(pipe, "prepare_latents", latents):
             made = pipe(
