@@ -90,6 +90,13 @@ class Part(Entry):
     revision: str | None = None
 
 
+class Gpu(Entry):
+    """GiB of GPU memory: the smallest usual card that will do, and the smallest that renders at full speed."""
+
+    least: int = Field(ge=1)
+    full: int = Field(ge=1)
+
+
 class Model(Entry):
     """One entry of the catalogue. See the head of `catalog.toml` for what each field means."""
 
@@ -125,8 +132,8 @@ class Model(Entry):
     server: Server | None = None
     memory: Placement | None = None
     forbids: str = ""
-    disk: float | None = Field(default=None, gt=0)
-    vram: float | None = Field(default=None, gt=0)
+    weights: float | None = Field(default=None, gt=0)
+    gpu: Gpu | None = None
 
     @model_validator(mode="before")
     @classmethod

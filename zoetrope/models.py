@@ -35,7 +35,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 def list_models() -> None:
     """Every open-weights model: what it takes, what is here of it, and its licence."""
     hub = _hub()
-    table = Table("model", "here", "takes", "GPU", "licence", box=None, pad_edge=False)
+    table = Table("model", "here", "weights", "GPU", "licence", box=None, pad_edge=False)
     for model in Catalog.load(Settings.load().catalog):
         if model.engine is EngineKind.DIFFUSERS:
             size = sum(file.stat().st_size for file in hub.here(model))
@@ -43,8 +43,8 @@ def list_models() -> None:
             table.add_row(
                 model.name,
                 _size(size) if size else "–",
-                _size(model.disk * 1e9) if model.disk else "?",
-                f"{model.vram:g} GiB" if model.vram else "?",
+                _size(model.weights * 1e9) if model.weights else "?",
+                f"{model.gpu.full} GiB, least {model.gpu.least}" if model.gpu else "?",
                 escape(model.licence) + forbids,
             )
     console.print(table)
@@ -56,8 +56,8 @@ def pull(name: Name, *, yes: Yes = False) -> None:
     model, hub = _model(name), _hub()
     stock = hub.stock(model)
     _tell(f"[bold]{escape(model.title)}[/]: {_size(stock.total)} on the disk, {_size(stock.missing)} still to come.")
-    if model.vram:
-        _tell(f"It renders its largest clip at full speed on a GPU of {model.vram:g} GiB. See `models check {name}`.")
+    if model.gpu:
+        _tell(f"A GPU of {model.gpu.full} GiB renders it at full speed, one of {model.gpu.least} GiB more slowly.")
     _tell(f"Licence: {escape(model.licence)}. {escape(model.forbids)}".rstrip())
     if stock.missing and not yes:
         _confirm("Fetch it?")

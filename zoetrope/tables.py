@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from clips.catalog import Accepts, Catalog, Model
+from clips.catalog import Accepts, Catalog, EngineKind, Model
 from clips.domain import Size
 from clips.hosting import Hosted
 from clips.lengths import FrameRule
@@ -25,9 +25,11 @@ def settings_table() -> str:
 
 def models_table() -> str:
     """Every model of the built-in catalogue that the host's own machines run."""
-    headings = "| Model | Name | Length | Sizes | Credits a second | Takes, beside the photo | Licence |"
+    headings = (
+        "| Model | Name | Length | Sizes | Sound | Needs | Credits a second | Takes, beside the photo | Licence |"
+    )
     rows = [_row(model) for model in Catalog.load() if model.hosted is None]
-    return "\n".join((headings, "|---" * 7 + "|", *rows))
+    return "\n".join((headings, "|---" * 9 + "|", *rows))
 
 
 def hosted_table() -> str:
@@ -71,11 +73,20 @@ def _row(model: Model) -> str:
         f"`{model.name}`",
         _length(model.shortest, model.longest),
         _sizes(model),
+        "yes" if Accepts.SOUND in model.accepts else "",
+        _machine(model),
         _by_size(model.price),
         _words(model.accepts - {Accepts.PHOTO}),
-        model.licence,
+        f"{model.licence}. {model.forbids}" if model.forbids else model.licence,
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _machine(model: Model) -> str:
+    """What a host has to have for it."""
+    if model.gpu is None or model.weights is None:
+        return "a CPU" if model.engine is EngineKind.SKETCH else ""
+    return f"{model.gpu.full} GiB of GPU memory (least {model.gpu.least}), {model.weights:.0f} GB of weights"
 
 
 def _hosted_row(model: Model, hosted: Hosted) -> str:

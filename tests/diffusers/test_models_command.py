@@ -27,7 +27,7 @@ sizes = {{ 720p = [1280, 704] }}
 default_size = "720p"
 price = {{ 720p = 1.0 }}
 accepts = ["motion"]
-vram = 24
+gpu = {{ least = 8, full = 24 }}
 """
 
 
@@ -54,7 +54,7 @@ def test_a_pull_tells_the_licence_fetches_and_checks(hub: Hub) -> None:
     size = sum(map(len, hub.files().values())) / 1e6
     assert f"Tiny: {size:.1f} MB on the disk" in said
     assert "Licence: Some Licence 1.0. No clips of dragons." in said
-    assert "at full speed on a GPU of 24 GiB" in said
+    assert "A GPU of 24 GiB renders it at full speed, one of 8 GiB more slowly." in said
     assert said.endswith("All of it is here and whole.\n")
     assert sorted(hub.served) == sorted(hub.files())
     listed = run("list").output

@@ -16,19 +16,20 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clips.catalog import Model, Speed
-from clips.domain import ClipSpec
 from clips.errors import FatalEngineError, MemberError
 from clips.machine import free_ram
 from clips.photo import fit_photo
-from generator.engines.base import Context, Job, Sink, TakeSeed
+from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.family import Family, Scene, family_of
+from generator.engines.diffusers.gpu_faults import is_fatal, is_out_of_memory
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.placing import park, place, unhook
 from generator.engines.diffusers.speed import choose_speed, slow_down, speed_up
 from generator.engines.diffusers.steering import Encodes, StepBar, replaced
+from generator.engines.diffusers.trial import works
 from generator.engines.diffusers.weights import Advance, find_all
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,9 @@ class Runner:
         is to be compiled for its size; where that fails, the model stays as plain as diffusers loads it.
         """
         levers = speed_up(self._pipe, speed, self.plan.placement, self._steps)
-        if levers.pulled and not self._works():
+        if levers.pulled and not works(self._model, self._family, self._pipe):
             levers = slow_down(self._pipe)
+            self._free_memory()
         log.info("%s renders with %s.", self._model.name, levers.said)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
@@ -102,7 +104,7 @@ class Runner:
                 return
             self._free_memory()
         except RuntimeError as error:
-            if _is_fatal(error):
+            if is_fatal(error):
                 raise FatalEngineError(f"{self._model.name}: the GPU failed: {error}") from error
             raise
         plan = job.plan
@@ -148,7 +150,7 @@ class Runner:
             with torch.no_grad():
                 self._takes(job, delivery, context)
         except RuntimeError as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 return False
             raise
         finally:
@@ -192,34 +194,6 @@ class Runner:
             guidance=self._family.guidance if self._model.guidance is None else self._model.guidance,
             consistency=_CONSISTENCY if spec.consistency is None else spec.consistency,
         )
-
-    def _works(self) -> bool:
-        """Whether two steps can be made of a grey photo. Too little memory is a render's to notice, and to mend."""
-        model = self._model
-        spec = ClipSpec(model.name)
-        plan = model.plan(spec, model.sizes[model.default_size])
-        scene = Scene(
-            spec=spec,
-            plan=plan,
-            photo=Image.new("RGB", (plan.width, plan.height), "grey"),
-            end_photo=None,
-            steps=2,
-            guidance=self._family.guidance if model.guidance is None else model.guidance,
-            consistency=_CONSISTENCY,
-        )
-        try:
-            with torch.no_grad(), replaced(self._pipe, "progress_bar", StepBar(_Unheard(), 0, 2)):
-                self._family.denoise(scene, Noise(TakeSeed(index=0, seed=0)))
-        except RuntimeError as error:
-            if _is_fatal(error):
-                raise FatalEngineError(f"{model.name}: the GPU failed: {error}") from error
-            if not _is_out_of_memory(error):
-                log.warning("%s cannot be sped up here: %s", model.name, str(error).strip().splitlines()[0])
-                return False
-        finally:
-            self._pipe.maybe_free_model_hooks()
-            self._free_memory()
-        return True
 
     def _go_lean(self) -> bool:
         """Take the next leaner plan; False where there is none.
@@ -294,14 +268,6 @@ class _Delivery:
         self._take = -1
 
 
-class _Unheard:
-    """The context of work that nobody waits for."""
-
-    def report(self, phase: str, done: int, total: int) -> None: ...
-
-    def raise_if_cancelled(self) -> None: ...
-
-
 class _Bytes:
     """The bytes of a load as progress: first those that are downloaded, then those that are read."""
 
@@ -332,12 +298,3 @@ def _as_bytes(video: torch.Tensor) -> NDArray[np.uint8]:
     """
     scaled = video[0].permute(1, 2, 3, 0).float() * 127.5 + 127.5
     return scaled.round_().clamp_(0, 255).to(torch.uint8).contiguous().cpu().numpy()
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "ALLOC_FAILED" in str(error)
-
-
-def _is_fatal(error: RuntimeError) -> bool:
-    """After such an error every later call on the GPU fails too."""
-    return isinstance(error, torch.AcceleratorError) or str(error).startswith(("CUDA error", "cuDNN error"))
