@@ -27,6 +27,7 @@ def same_again(request: Request, kind: RequestKind) -> Wish:
         camera=spec.camera,
         strength=spec.strength,
         consistency=spec.consistency,
+        fit=spec.fit,
         takes=request.takes,
         lane=request.lane,
         spoiler=request.spoiler,

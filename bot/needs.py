@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from clips.catalog import Accepts, Model
-from clips.domain import RequestKind
+from clips.domain import Fit, RequestKind
 from clips.inputs import MOST_REFERENCES
 from clips.intakes import Upload, Wish
 
@@ -28,6 +28,7 @@ _WITHOUT: dict[Accepts, dict[str, object]] = {
     Accepts.MOTION_VIDEO: {"motion_video": None},
     Accepts.CAMERA: {"camera": None},
     Accepts.CONSISTENCY: {"consistency": None},
+    Accepts.PADDING: {"fit": Fit.CROP},
     Accepts.SOUND: {"sound": False},
     Accepts.SPEECH: {"speech": ""},
     Accepts.AMBIENT: {"ambient": ""},
@@ -48,6 +49,7 @@ def given(wish: Wish) -> set[Accepts]:
         Accepts.SEED: wish.seed is not None and wish.kind is RequestKind.ANIMATE,
         Accepts.CAMERA: wish.camera,
         Accepts.CONSISTENCY: wish.consistency is not None,
+        Accepts.PADDING: wish.fit is not Fit.CROP,
         Accepts.SOUND: wish.sound,
         Accepts.SPEECH: wish.speech.strip(),
         Accepts.AMBIENT: wish.ambient.strip(),
@@ -68,7 +70,7 @@ def fitted(wish: Wish, model: Model) -> tuple[Wish, list[Accepts]]:
         wish = replace(wish, photo=None, photo_url=None, references=(first, *wish.references)[:MOST_REFERENCES])
     left_out: list[Accepts] = []
     if wish.parent_id is not None:
-        left_out = [what for what in _WITHOUT if what in given(wish) - model.accepts - model.needs]
+        left_out = [what for what in _WITHOUT if what in given(wish) - model.honours]
     for what in left_out:
         wish = replace(wish, **_WITHOUT[what])
     return wish, left_out

@@ -63,6 +63,7 @@ def specify(wish: Wish, model: Model) -> ClipSpec:
         camera=wish.camera,
         strength=wish.strength,
         consistency=wish.consistency,
+        fit=wish.fit,
         sound=wish.sound,
         speech=wish.speech,
         ambient=wish.ambient,

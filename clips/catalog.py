@@ -13,11 +13,12 @@ from typing import Any, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 
-from clips.domain import ClipSpec, Plan, Size, Strength
+from clips.domain import ClipSpec, Fit, Plan, Size, Strength
 from clips.entries import Entry
 from clips.errors import MemberError, SetupError
 from clips.hosting import Hosted, Tool
 from clips.lengths import FrameRule, in_frames
+from clips.repositories import Lora, Part
 from clips.servers import HONOURED, Server
 from clips.shapes import fitted
 
@@ -59,6 +60,7 @@ class Accepts(StrEnum):
     CAMERA = "camera"
     STRENGTH = "strength"
     CONSISTENCY = "consistency"
+    PADDING = "padding"
     SEED = "seed"
     VARIATION = "variation"
     END_PHOTO = "end_photo"
@@ -70,24 +72,6 @@ class Accepts(StrEnum):
     SUBJECT = "subject"
     SPEED = "speed"
     SOUND = "sound"
-
-
-class Lora(Entry):
-    """Low-rank weights, merged into one component of the model when it is loaded. `file` is a path in `repo`."""
-
-    repo: str
-    file: str
-    revision: str | None = None
-    into: str = "transformer"
-    strength: float = 1.0
-
-
-class Part(Entry):
-    """A component that comes from another repository than the model's own. `folder` is the one in it."""
-
-    repo: str
-    folder: str = ""
-    revision: str | None = None
 
 
 class Gpu(Entry):
@@ -178,6 +162,11 @@ class Model(Entry):
         return self.provider or self.name
 
     @property
+    def honours(self) -> frozenset[Accepts]:
+        """All that it takes. Where we fit the photo ourselves, padding too."""
+        return self.accepts | self.needs | (frozenset() if self.hosted else {Accepts.PADDING})
+
+    @property
     def takes_photo(self) -> bool:
         """Is there a first frame to give it?"""
         return Accepts.PHOTO in self.accepts | self.needs
@@ -197,7 +186,7 @@ class Model(Entry):
         references … Raises `MemberError`.
         """
         asked = {wish for wish, wished in _wishes(spec).items() if wished} | set(given)
-        if ignored := [_word(wish) for wish in Accepts if wish in asked - self.accepts - self.needs]:
+        if ignored := [_word(wish) for wish in Accepts if wish in asked - self.honours]:
             raise MemberError(f"{self.title} does not take {_and(ignored)}. Leave that out, or pick a model that does.")
         if lacking := [_word(wish) for wish in Accepts if wish in self.needs - asked]:
             raise MemberError(f"{self.title} needs {_and(lacking)} as well. Add that, or pick another model.")
@@ -249,6 +238,7 @@ def _wishes(spec: ClipSpec) -> dict[Accepts, bool]:
         Accepts.CAMERA: spec.camera is not None,
         Accepts.STRENGTH: spec.strength is not Strength.MEDIUM,
         Accepts.CONSISTENCY: spec.consistency is not None,
+        Accepts.PADDING: spec.fit is not Fit.CROP,
         Accepts.SPEECH: bool(spec.speech.strip()),
         Accepts.AMBIENT: bool(spec.ambient.strip()),
         Accepts.CAMERA_DIRECTION: bool(spec.camera_direction.strip()),

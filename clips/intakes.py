@@ -15,6 +15,7 @@ from clips.catalog import EngineKind
 from clips.domain import (
     Camera,
     ChannelId,
+    Fit,
     GuildId,
     Lane,
     RequestId,
@@ -62,6 +63,7 @@ class Wish:
     camera: Camera | None = None
     strength: Strength = Strength.MEDIUM
     consistency: float | None = None
+    fit: Fit = Fit.CROP
     takes: int | None = None
     seed: int | None = None
     lane: Lane = Lane.FAST

@@ -12,7 +12,7 @@ from bot import modals, plans
 from bot.application import Interaction, member_of
 from clips import paid, queue
 from clips.catalog import Catalog, EngineKind, Model
-from clips.domain import Camera, Lane, Size, Strength
+from clips.domain import Camera, Fit, Lane, Size, Strength
 from clips.intakes import Wish
 from clips.paid import dollars_of
 
@@ -28,6 +28,7 @@ _DESCRIBED = {
     "camera": "How the camera moves",
     "strength": "How much moves (medium)",
     "consistency": "How closely it keeps to the photo, 0 to 1",
+    "fit": "A photo of another shape: crop it, or pad it with its own blur (crop)",
     "end_photo": "A photo to end on",
     "avoid": "What should not appear",
     "sound": "With sound, where the model makes some (off)",
@@ -47,6 +48,7 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
         size=_choices(Size),
         camera=_choices(Camera),
         strength=_choices(Strength),
+        fit=_choices(Fit),
         lane=_choices(Lane),
     )
     @app_commands.autocomplete(model=_models)
@@ -62,6 +64,7 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
         camera: str | None = None,
         strength: str = Strength.MEDIUM,
         consistency: Range[float, 0, 1] | None = None,
+        fit: str = Fit.CROP,
         end_photo: discord.Attachment | None = None,
         avoid: _Text = "",
         seed: Range[int, 0, 4294967295] | None = None,
@@ -81,6 +84,7 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
             camera=Camera(camera) if camera else None,
             strength=Strength(strength),
             consistency=consistency,
+            fit=Fit(fit),
             takes=takes,
             seed=seed,
             lane=Lane(lane),

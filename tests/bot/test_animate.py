@@ -7,7 +7,7 @@ from typing import Any
 from hostile import ODD_BUT_FINE, REFUSED
 from people import Person, option
 
-from clips.domain import Camera, Lane, Size, Strength
+from clips.domain import Camera, Fit, Lane, Size, Strength
 from sandbox import seed
 from tests.bot.stage import ATTACHMENT, INTEGER, STRING, Stage, jpeg, labels
 
@@ -36,6 +36,7 @@ async def test_every_option_arrives(stage: Stage, juno: Person, lobby: str):
         size="720p",
         camera="pan left",
         strength="high",
+        fit="pad",
         seed=4294967295,
         lane="relaxed",
         spoiler=True,
@@ -44,6 +45,7 @@ async def test_every_option_arrives(stage: Stage, juno: Person, lobby: str):
     request = (await stage.last()).request
     assert (request.spec.motion, request.spec.seconds, request.spec.size) == ("zoom in slowly", 3, Size.P720)
     assert (request.spec.camera, request.spec.strength) == (Camera.PAN_LEFT, Strength.HIGH)
+    assert request.spec.fit is Fit.PAD
     assert (request.seed, request.takes, request.lane, request.spoiler) == (4294967295, 2, Lane.RELAXED, True)
 
 

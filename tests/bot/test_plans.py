@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.modals import Form, filled_in
+from bot.needs import fitted
 from bot.plans import TAKES, choose_model, count_takes, specify
 from clips.catalog import Accepts, Catalog, EngineKind
-from clips.domain import Lane, Plan, Size
+from clips.domain import Fit, Lane, Plan, RequestId, Size
 from clips.errors import MemberError
 from clips.guilds import Rules
 from clips.intakes import Wish
@@ -60,6 +61,15 @@ def test_whatever_is_chosen_is_at_work_and_a_sketch_only_where_there_is_nothing_
         assert all(model.engine is EngineKind.SKETCH for model in plain)
     elif chosen.paid:
         assert all(model.paid or model.engine is EngineKind.SKETCH for model in offered)
+
+
+def test_padding_is_for_models_whose_photo_is_fitted_here():
+    padded = replace(PHOTO_ALONE, fit=Fit.PAD)
+    assert specify(padded, CATALOG.find("ltx-video")).fit is Fit.PAD
+    with pytest.raises(MemberError, match=r"Kling v2\.6 does not take padding"):
+        specify(padded, CATALOG.find("kling-v2.6"))
+    child = replace(padded, parent_id=RequestId(1))
+    assert fitted(child, CATALOG.find("kling-v2.6")) == (replace(child, fit=Fit.CROP), [Accepts.PADDING])
 
 
 @pytest.mark.parametrize("name", NAMES)

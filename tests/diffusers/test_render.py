@@ -7,7 +7,7 @@ import pytest
 from engine_harness import PLAN, Collected, Told, job_of, pipe_of
 
 from clips.catalog import Model
-from clips.domain import ClipSpec, Plan, Strength
+from clips.domain import ClipSpec, Fit, Plan, Strength
 from clips.errors import MemberError, SetupError
 from clips.video import Encoder
 from generator.engines.base import Job, TakeSeed, Variation
@@ -96,3 +96,11 @@ async def test_what_the_pipeline_would_change_or_ignore_is_refused(engine: Diffu
             Collected(),
             Told(),
         )
+
+
+async def test_a_photo_of_another_shape_is_cropped_or_padded(engine: DiffusersEngine, photo: Path) -> None:
+    tall = Plan(width=64, height=128, frames=5, fps=24, credits=1)
+    cropped, padded = Collected(), Collected()
+    for sink, fit in ((cropped, Fit.CROP), (padded, Fit.PAD)):
+        await engine.render(job_of(photo, 7, plan=tall, spec=ClipSpec(model="tiny", fit=fit)), sink, Told())
+    assert not np.array_equal(cropped.clip(), padded.clip())

@@ -13,8 +13,9 @@ from fake_hub import COMMIT, Hub, point_to
 from huggingface_hub import constants
 from safetensors.torch import save_file
 
-from clips.catalog import Lora, Model, Part
+from clips.catalog import Model
 from clips.errors import CancelledError, RetryableError, SetupError
+from clips.repositories import Lora, Part
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.weights import numbers
 

@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from clips.catalog import Lora
 from clips.errors import SetupError
+from clips.repositories import Lora
 
 
 class ReadsLoras(Protocol):

@@ -26,8 +26,9 @@ from huggingface_hub.errors import (
 )
 from tqdm.auto import tqdm
 
-from clips.catalog import Lora, Model
+from clips.catalog import Model
 from clips.errors import RetryableError, SetupError
+from clips.repositories import Lora
 
 INDEX = "model_index.json"
 _KINDS = ("json", "safetensors", "model", "txt")

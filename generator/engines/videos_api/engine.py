@@ -17,7 +17,7 @@ from time import monotonic
 from PIL import Image
 
 from clips.catalog import Model
-from clips.domain import Plan
+from clips.domain import Fit, Plan
 from clips.errors import CancelledError, RetryableError, SetupError
 from clips.ffmpeg import VideoError
 from clips.finished import adopt
@@ -106,7 +106,7 @@ class VideosApiEngine:
 
     async def _asked(self, job: Job, take: TakeSeed, memory: Memory, context: Context) -> str:
         """A new job on the server, written down."""
-        photo = await asyncio.to_thread(_fitted, job.inputs["photo"], job.plan)
+        photo = await asyncio.to_thread(_fitted, job.inputs["photo"], job.plan, job.spec.fit)
         fields = form_of(self._model, job.spec, job.plan, take.seed)
         await memory.intend(Order(None, {"seed": take.seed}, (), 0))
         until = monotonic() + _BUSY
@@ -208,9 +208,9 @@ class _Waiting:
         return now - self._began_at > self.longest
 
 
-def _fitted(photo: Path, plan: Plan) -> bytes:
+def _fitted(photo: Path, plan: Plan, fit: Fit) -> bytes:
     """The photo as the clip's first frame, so that no server has to guess at another shape."""
     out = BytesIO()
     with Image.open(photo) as opened:
-        fit_photo(opened.convert("RGB"), plan.width, plan.height).save(out, "PNG")
+        fit_photo(opened.convert("RGB"), plan.width, plan.height, fit).save(out, "PNG")
     return out.getvalue()
