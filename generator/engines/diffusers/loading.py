@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from enum import StrEnum
 from importlib import import_module
+from inspect import signature
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -55,7 +56,8 @@ def load_pipeline(
     for logging in (diffusers_logging, transformers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # they warn at each render of what is meant so
-    index = sources.components()
+    taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
+    index = {name: kind for name, kind in sources.components().items() if name in taken}
     dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
     sizes = {name: numbers(sources.at(name)) * dtypes[name].itemsize for name in index}
     placement = choose_placement(device, sum(sizes.values()))
