@@ -64,7 +64,7 @@ def renewed(text: str) -> str:
 
 def _default(name: str) -> str:
     value = Settings.model_fields[name].default
-    return "" if value is None else f"`{value}`"
+    return f"`{value}`" if value or value == 0 else ""
 
 
 def _row(model: Model) -> str:
