@@ -1,7 +1,7 @@
 """An attempt at a hosted take without a database: what the engine meets, and what outlives it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -89,11 +89,11 @@ class KilledError(Exception):
 
 @dataclass
 class Attempt:
-    """A `Context` and a `Sink`. `stop` is raised once that many reports were made."""
+    """A `Context` and a `Sink`. `stop` is raised once `when` is true."""
 
     folder: Path
     stop: Exception | None = None
-    after: int = 0
+    when: Callable[[], object] = bool
     reports: list[tuple[str, int, int]] = field(default_factory=list[tuple[str, int, int]])
     made: Encoded | None = None
 
@@ -101,7 +101,7 @@ class Attempt:
         self.reports.append((phase, done, total))
 
     def raise_if_cancelled(self) -> None:
-        if self.stop is not None and len(self.reports) >= self.after:
+        if self.stop is not None and self.when():
             raise self.stop
 
     def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
@@ -134,16 +134,22 @@ class Rehearsal:
         spec: ClipSpec | None = None,
         photo: bool = True,
         stop: Exception | None = None,
-        after: int = 0,
+        at: str = "",
     ) -> Attempt:
-        """Render the take once. Raises what the engine raises."""
+        """Render the take once; `stop` it when its prediction has the status `at`. Raises what the engine raises."""
         model = CATALOG.find(name)
         wish = replace(spec or ClipSpec("", motion="waves roll in", seconds=min(2, model.longest)), model=name)
-        attempt = Attempt(self.folder, stop, after)
+        attempt = Attempt(self.folder, stop, lambda: self.status == at)
         inputs = {"photo": _photo(self.folder)} if photo else {}
         job = Job(wish, model.plan(wish, (320, 240)), inputs, [TakeSeed(1, 7)], self.folder, self.notebook)
         await self._engine(model).render(job, attempt, attempt)
         return attempt
+
+    @property
+    def status(self) -> str | None:
+        """The status of the take's prediction, once that is remembered."""
+        prediction = self.provider.predictions.get(self.notebook.external_id or "")
+        return prediction["status"] if prediction else None
 
     def _engine(self, model: Model) -> ReplicateEngine:
         assert model.hosted is not None

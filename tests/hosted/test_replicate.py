@@ -185,19 +185,19 @@ async def test_a_take_of_another_generator_asks_for_nothing(stage: Rehearsal):
     assert stage.provider.predictions == {}
 
 
-async def test_a_cancel_ends_the_prediction(stage: Rehearsal):
-    stage.provider.held = True
-    cancelling = asyncio.create_task(stage.attempt(stop=CancelledError("cancelled"), after=30))
+@pytest.mark.parametrize(("status", "cost"), [("starting", 0), ("processing", PRICE)])
+async def test_a_cancel_ends_the_prediction_and_costs_what_had_begun(stage: Rehearsal, status: str, cost: int):
+    stage.provider.polls = deque([status] * 1000)
     with pytest.raises(CancelledError):
-        await cancelling
+        await stage.attempt(stop=CancelledError("cancelled"), at=status)
     assert stage.provider.cancelled == list(stage.provider.predictions)
-    assert (stage.notebook.outcome, stage.notebook.microdollars) == (Outcome.CANCELLED, 0)
+    assert (stage.notebook.outcome, stage.notebook.microdollars) == (Outcome.CANCELLED, cost)
 
 
 async def test_a_stop_leaves_the_prediction_to_the_next_attempt(stage: Rehearsal):
     stage.provider.held = True
     with pytest.raises(StoppingError):
-        await stage.attempt(stop=StoppingError("stopped"), after=30)
+        await stage.attempt(stop=StoppingError("stopped"), at="starting")
     assert stage.provider.cancelled == []
     stage.provider.held = False
     await stage.attempt()
@@ -228,7 +228,7 @@ async def test_an_end_without_a_clip_is_told_in_words(
         await stage.attempt()
     assert sentence in failed.value.sentence
     assert stage.notebook.outcome == outcome
-    assert stage.notebook.microdollars == (PRICE if polls in (["lost"], ["404"]) else 0)
+    assert stage.notebook.microdollars == (PRICE if polls in (["lost"], ["404"], ["canceled"]) else 0)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from generator.engines.gates import Gate
 from generator.engines.replicate.api import RefusedError, Replicate
 from generator.engines.replicate.engine import ReplicateEngine
 from generator.engines.replicate.paying import Cashier, Pace, UndecidedError
-from generator.engines.replicate.rendering import Bench
+from generator.engines.replicate.rendering import CHARGED, Bench
 from generator.engines.wakes import Calls
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class ReplicateAccount:
             await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, job.order.price)
             return
         if prediction.over:
-            cost = job.order.price if prediction.status == "succeeded" else 0
+            cost = job.order.price if prediction.status in CHARGED else 0
             await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, cost)
             log.info("The prediction of take %d, which is over, has ended: %s.", job.take_id, prediction.status)
 

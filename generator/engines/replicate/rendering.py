@@ -34,6 +34,7 @@ _SMALL = 8 * 1024 * 1024
 _BOOT, _PER_SECOND = 20.0, 12.0
 """Seconds that a prediction takes, and more for each second of its clip: for a bar, no promise."""
 _PARTS = 100
+CHARGED = {"succeeded", "canceled"}
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 
@@ -232,11 +233,14 @@ class Rendering:
         return fetched
 
     def _cost(self, prediction: Prediction, made: Encoded | None = None) -> int:
-        """What the provider charges, in microdollars: its machine's time, else the seconds that came out."""
+        """What the provider charges, in microdollars: its machine's time, else the seconds that came out.
+
+        One cancelled while it ran may be charged; one that was aborted before it began or that failed is not.
+        """
         hosted, plan, spec = self._bench.hosted, self._job.plan, self._job.spec
         if hosted.usd_gpu_second is not None and prediction.metrics and prediction.metrics.predict_time is not None:
             return round(hosted.usd_gpu_second * prediction.metrics.predict_time * 1e6)
-        if prediction.status != "succeeded":
+        if prediction.status not in CHARGED:
             return 0
         seconds = made.seconds if made else plan.seconds
         return hosted.microdollars(seconds, self._bench.model.size_of(spec), sound=spec.audible)
