@@ -18,12 +18,23 @@ from clips.errors import SetupError
 from clips.photo import fit_photo
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.svd import noise_in_photo
+from generator.engines.diffusers.weights import numbers
 
 TINIES = {tiny.entry: tiny for tiny in (*tiny_unets.TINIES, *tiny_dits.TINIES)}
 
 
 async def loaded(tiny: Tiny, folder: Path) -> DiffusersEngine:
     return await DiffusersEngine.load(tiny.model(tiny.save(folder)), "cpu", Told())
+
+
+async def test_what_the_pipeline_has_no_use_for_is_not_loaded(tmp_path: Path) -> None:
+    told, tiny = Told(), TINIES["pia"]
+    folder = tiny.save(tmp_path)
+    engine = await DiffusersEngine.load(tiny.model(folder), "cpu", told)
+    await engine.close()
+    used = [folder / name for name in ("text_encoder", "unet", "vae")] + [folder / "parts" / "motion_adapter"]
+    assert numbers(folder / "safety_checker") > 0
+    assert told.reports[-1] == ("load", *[4 * sum(map(numbers, used))] * 2)
 
 
 @pytest.mark.parametrize("entry", ["svd-xt", "pia"])

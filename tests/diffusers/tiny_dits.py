@@ -48,6 +48,7 @@ from tiny_words import (
 )
 from transformers import (
     CLIPImageProcessorPil,
+    CLIPProcessor,
     CLIPVisionConfig,
     CLIPVisionModel,
     SiglipImageProcessorPil,
@@ -260,7 +261,7 @@ def save_skyreels(folder: Path) -> Path:
                 patch_size=8,
             )
         ).eval(),
-        image_processor=CLIPImageProcessorPil(size=32, crop_size=32),
+        image_processor=CLIPProcessor(CLIPImageProcessorPil(size=32, crop_size=32), clip_tokenizer()),
         transformer=made(
             SkyReelsV2Transformer3DModel,
             num_attention_heads=2,

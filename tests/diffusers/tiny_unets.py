@@ -15,6 +15,7 @@ from diffusers.models.unets.unet_spatio_temporal_condition import UNetSpatioTemp
 from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXLPipeline
 from diffusers.pipelines.deprecated.pia.pipeline_pia import PIAPipeline
 from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import StableDiffusionPipeline
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import StableVideoDiffusionPipeline
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
@@ -22,7 +23,7 @@ from diffusers.schedulers.scheduling_pndm import PNDMScheduler
 from numpy.typing import NDArray
 from tiny import Shot, Tiny
 from tiny_words import clip_text, clip_tokenizer, made
-from transformers import CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
+from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from clips.domain import Plan
 
@@ -98,7 +99,9 @@ def save_i2vgen(folder: Path) -> Path:
 
 
 def save_pia(folder: Path) -> Path:
-    """PIA as it is published: a Stable Diffusion 1.5, whose scheduler is none for PIA, and an adapter beside it."""
+    """PIA as it is published: a Stable Diffusion 1.5, whose scheduler and safety checker are none for PIA, and an
+    adapter beside it.
+    """
     torch.manual_seed(5)
     made(
         StableDiffusionPipeline,
@@ -118,9 +121,20 @@ def save_pia(folder: Path) -> Path:
         scheduler=PNDMScheduler(
             beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
         ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+        safety_checker=StableDiffusionSafetyChecker(
+            CLIPConfig(
+                vision_config={
+                    "hidden_size": 8,
+                    "intermediate_size": 16,
+                    "num_attention_heads": 2,
+                    "num_hidden_layers": 1,
+                    "image_size": 32,
+                    "patch_size": 8,
+                },
+                projection_dim=8,
+            )
+        ),
+        feature_extractor=CLIPImageProcessorPil(size=32, crop_size=32),
     ).save_pretrained(folder)
     made(
         MotionAdapter,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import signature
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -95,7 +96,8 @@ def load_pipeline(
     for logging in (diffusers_logging, transformers_logging):
         logging.disable_progress_bar()
         logging.set_verbosity_error()  # they warn at each render of what is meant so
-    index = sources.components()
+    taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
+    index = {name: kind for name, kind in sources.components().items() if name in taken}
     dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
     sizes = {name: numbers(sources.at(name)) * dtypes[name].itemsize for name in index}
     advance = begin(sum(sizes.values()))
