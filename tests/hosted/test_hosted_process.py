@@ -51,15 +51,15 @@ async def stage(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Stage]:
         made = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
         await made.rule(max_running=4, confirm_above=paid.DOLLAR)
         await paid.approve(pool, HOME, "replicate", 20 * paid.DOLLAR)
-        await made.announce(*KILLED.values(), *(model.name for model in OTHERS))
+        await made.announce("sketch", *KILLED.values(), *(model.name for model in OTHERS))
         async with made.playing():
             yield made
         await made.promises_hold()
 
 
 def generator(stage: Stage, provider: Provider, **settings: str) -> AbstractAsyncContextManager[Generator]:
-    """A generator without a GPU that runs the provider's models."""
-    fields = {"models": "replicate", "replicate_url": provider.address, "lease_seconds": SOON} | settings
+    """A generator that runs the sketch, one take at a time, and the provider's models, several."""
+    fields = {"models": "sketch,replicate", "replicate_url": provider.address, "lease_seconds": SOON} | settings
     return generating(stage.dsn, stage.folder, "pays at once", key=KEY, **fields)
 
 
@@ -80,12 +80,13 @@ async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_genera
     async with generator(stage, provider) as last:
         for model in OTHERS:
             await _ask(stage, juno, lobby, model)
+        await stage.animate(juno, lobby, model="sketch", takes=1, length=1.0)
         replies = await _replies(stage, juno, lobby)
         assert await last.stopped() == 0, last.said
     models = len(KILLED) + len(OTHERS)
-    assert [len(reply["attachments"]) for reply in replies] == [1] * models
+    assert [len(reply["attachments"]) for reply in replies] == [1] * (models + 1)
     takes = [take for request_id in await stage.request_ids() for take in (await stage.read(request_id)).takes]
-    assert [take.state for take in takes] == [TakeState.DONE] * models, last.said
+    assert [take.state for take in takes] == [TakeState.DONE] * (models + 1), last.said
     assert (provider.paid, len(provider.predictions)) == (models, models)
     costs = await stage.pool.fetch("SELECT microdollars FROM hosted_jobs WHERE outcome = 'succeeded'")
     assert len(costs) == models and all(row["microdollars"] for row in costs)
