@@ -73,3 +73,26 @@ BEGIN
     PERFORM end_take(take, 'done', a_gpu_ms, charge, NULL, NULL);
     RETURN 'done';
 END $$;
+
+-- As before, but a take whose job a provider has already, and may charge for, is given up after the sixth failure and not
+-- after the third: another attempt only waits for the clip and fetches it.
+CREATE OR REPLACE FUNCTION lose_attempt(a_take takes, a_retry boolean, a_delay interval, a_error text, a_fault text)
+RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    hosted boolean := EXISTS (SELECT FROM hosted_jobs
+                              WHERE take_id = a_take.take_id AND price > 0 AND external_id IS NOT NULL);
+    most   integer := CASE WHEN hosted THEN 5 ELSE 2 END;
+BEGIN
+    IF a_take.cancel_requested THEN
+        PERFORM end_take(a_take, 'cancelled', NULL, 0, NULL, a_fault);
+        RETURN 'cancelled';
+    END IF;
+    IF a_retry AND a_take.attempts < most THEN
+        PERFORM return_take(a_take, a_delay, a_take.attempts + 1, a_fault);
+        RETURN 'again';
+    END IF;
+    PERFORM end_take(a_take, 'failed', NULL, 0, CASE WHEN hosted AND a_fault = 'lease lost'
+        THEN 'The generator stopped again and again while this was rendered elsewhere. Try again later.'
+        ELSE a_error END, a_fault);
+    RETURN 'failed';
+END $$;

@@ -176,3 +176,25 @@ async def test_without_a_key_the_host_is_told_which_models_need_it(room: Studio)
             await stations(stack, settings, models, room.pool, Stopping(0), Shelf("cpu"))
         [local] = await stations(stack, settings, {"sketch": models["sketch"]}, room.pool, Stopping(0), Shelf("cpu"))
     assert (local.at_once, offer([local])) == (1, Offer(["sketch"], [1], []))
+
+
+async def test_what_is_paid_for_already_is_given_up_later_than_what_is_not(room: Studio):
+    """Leases that are lost, one after another: the third time is the last for a take that nobody pays for."""
+    lost: dict[bool, int] = {}
+    for known in (False, True):
+        request = await ask(room)
+        for number in range(1, 10):
+            claim = await queue.claim(room.pool, uuid4(), [MODEL.name], [], LEASE)
+            assert claim is not None
+            if known and number == 1:
+                await hosted_jobs.intend(room.pool, claim, "replicate", hosted_jobs.Order("mark", {}, [], 5))
+                assert await hosted_jobs.remember(room.pool, claim.take_id, "replicate", "p1")
+            ended = await queue.fail(room.pool, claim, retry=True, error="It broke.", fault="-")
+            if ended is queue.Ended.FAILED:
+                lost[known] = number
+                break
+            await room.pool.execute("UPDATE takes SET run_at = now() WHERE state = 'backoff'")
+            await queue.reap(room.pool, LEASE)
+        [take] = await room.ended(request)
+        assert (take.state, take.charged) == (TakeState.FAILED, 0)
+    assert lost == {False: 3, True: 6}
