@@ -147,6 +147,7 @@ async def test_low_rank_weights_that_do_not_fit_are_said(model: Model, tmp_path:
         {"transformer.proj_out.lora_B.bias": torch.ones(7)},
         {"transformer.nowhere.lora_B.bias": torch.ones(7)},
         {"transformer.proj_out.lora_B.weight": torch.ones(192, 2)},
+        {"transformer.proj_out.weight": torch.ones(192, 24)},
     ):
         save_file(weights, tmp_path / "one.safetensors")
         assert "one.safetensors of" in (said := await refusal(wrong)) and "does not fit into transformer" in said

@@ -22,16 +22,7 @@ class ReadsLoras(Protocol):
 def merge(pipeline: type, parts: Mapping[str, object], lora: Lora, file: Path) -> None:
     """Add the file's weights to a component's own, in float32. Raises `SetupError` where they are not for it."""
     try:
-        named = cast("type[ReadsLoras]", pipeline).lora_state_dict(load_file(file))
-        for name in sorted(named):
-            owner, _, path = name.partition(".")
-            path, _, kind = path.rpartition(".lora_")
-            module = cast("nn.Module", parts[lora.into if owner == "transformer" else owner])
-            if kind == "B.weight":
-                up, down = named[name].float(), named[name.replace(".lora_B.", ".lora_A.")].float()
-                _add(module.get_submodule(path).weight, up.flatten(1) @ down.flatten(1), lora.strength)
-            elif kind == "B.bias":
-                _add(module.get_submodule(path).bias, named[name], lora.strength)
+        _merge(cast("type[ReadsLoras]", pipeline).lora_state_dict(load_file(file)), parts, lora)
     except (AttributeError, KeyError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SetupError(
@@ -39,9 +30,24 @@ def merge(pipeline: type, parts: Mapping[str, object], lora: Lora, file: Path) -
         ) from error
 
 
+def _merge(named: Mapping[str, torch.Tensor], parts: Mapping[str, object], lora: Lora) -> None:
+    merged = sorted(name for name in named if name.endswith((".lora_B.weight", ".lora_B.bias")))
+    if not merged:
+        raise ValueError("it holds no low-rank weights")
+    for name in merged:
+        owner, _, path = name.partition(".")
+        path, _, kind = path.rpartition(".lora_B.")
+        module = cast("nn.Module", parts[lora.into if owner == "transformer" else owner]).get_submodule(path)
+        down = named[name.replace(".lora_B.", ".lora_A.")] if kind == "weight" else None
+        _add(getattr(module, kind), named[name], down, lora.strength)
+
+
 @torch.no_grad()
-def _add(parameter: object, change: torch.Tensor, strength: float) -> None:
+def _add(parameter: object, up: torch.Tensor, down: torch.Tensor | None, strength: float) -> None:
+    """Multiplied where the parameter is: on a GPU that is nothing, on a processor a minute for the largest."""
     if not isinstance(parameter, nn.Parameter):
         raise KeyError("it has no such weights")
-    added = change.to(parameter.device, torch.float32).reshape(parameter.shape) * strength
-    parameter.copy_(parameter.float() + added)
+    change = up.to(parameter.device, torch.float32)
+    if down is not None:
+        change = change.flatten(1) @ down.to(parameter.device, torch.float32).flatten(1)
+    parameter.copy_(parameter.float() + change.reshape(parameter.shape) * strength)
