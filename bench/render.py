@@ -16,8 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.memory import measured
+from bench.render_models import CASES
 from bench.report import Cell, Table
 
+_LEAST = 60  # seconds below which a model is not begun
 _ROOM = 40 * 10**9  # bytes for the full-size weights and some frames
 
 Figures = Mapping[str, float]
@@ -50,7 +52,7 @@ def main() -> None:
     options.add_argument("--cpu", action="store_true", help="the small weights on the CPU only")
     options.add_argument("--gpu", action="store_true", help="the full-size weights on the GPU only")
     options.add_argument("--steps", type=int, default=4, help="denoising steps on the GPU")
-    options.add_argument("--seconds", type=int, default=350, help="when to end, whatever is still to be measured")
+    options.add_argument("--seconds", type=int, default=450, help="when to end, whatever is still to be measured")
     wish = options.parse_args()
     ends = time.monotonic() + wish.seconds
     gpu = _gpu()
@@ -74,22 +76,39 @@ def main() -> None:
             "Wall: photo and prompt in, MP4 out, with the model loaded; the best round.",
             "Rest: the share of the wall outside the transformer, encodes and decode among it. Plain: diffusers alone.",
             "CPU: of all threads and of ffmpeg; on a busy machine it compares better than the wall does.",
+            "Ours: the preset `exact`; `balanced` has faster attention and compiled blocks, in four steps no cache.",
             "Host memory is the peak above the imports', with the loading and ffmpeg.",
             f"{_SMALL.said}, 1 thread. {replace(_FULL, steps=wish.steps).said}.",
             f"GPU: {gpu or 'none'}. {_versions()}",
         ],
     )
     checks = Table("render-checks", "The engine with full-size weights", ["what", "figure"])
+    models = Table(
+        "render-models",
+        "Further models (random weights made in memory)",
+        ["model", "clip", "way", "wall s", "÷ plain", "a step s", "rest ÷ wall", "GPU GB"],
+        notes=[
+            "Exact and balanced: our runner with that preset, after a first render; no step cache in so few steps.",
+            "A step is all that its denoisers do in it. Text and image encoders have one layer.",
+            f"GPU: {gpu or 'none'}. {_versions()}",
+        ],
+    )
     if not wish.gpu:
         _beside(table, checks, _SMALL, ends)
     if gpu and not wish.cpu:
         _beside(table, checks, replace(_FULL, steps=wish.steps), ends)
+        _many_steps(table)
+        for name in CASES:
+            _model(models, name, ends)
     else:
         table.add(_FULL.name, "plain", *[None] * 9)
         table.add(_FULL.name, "ours", *[None] * 9)
+        table.add(_FULL.name, "balanced", *[None] * 9)
         checks.add("everything", None)
-    table.publish()
-    checks.publish()
+        for name in CASES:
+            models.add(name, _clip(name), "plain", *[None] * 5)
+    for one in (table, checks, models):
+        one.publish()
 
 
 def _beside(table: Table, checks: Table, stage: Stage, ends: float) -> None:
@@ -101,12 +120,53 @@ def _beside(table: Table, checks: Table, stage: Stage, ends: float) -> None:
         for way, figures in (("plain", plain), ("ours", ours)):
             table.add(stage.name, way, *_row(figures, plain, stage))
         if stage.device == "cuda":
+            table.add(stage.name, "balanced", *_row(_run("balanced", stage, folder, ends, checks), plain, stage))
             for part in ("text", "photo"):
                 checks.add(f"{part} encode s", ours[0][part] if ours else None)
             for figures in (ours, _run("decoding", stage, folder, ends, checks)):
                 for name, figure in (figures[0] if figures else {}).items():
                     if " " in name:  # the others are one word and in the table
                         checks.add(name, figure)
+
+
+def _many_steps(table: Table) -> None:
+    """The same clip in fifty steps, computed: what is outside the transformer is done once, a step costs the same."""
+    fifty = {}
+    for row in table.rows:
+        if row[0] != _FULL.name or row[2] is None:
+            continue
+        wall, step, rest = (float(cell or 0) for cell in (row[2], row[5], row[7]))
+        fifty[row[1]] = wall * rest + 50 * step
+    for way, wall in fifty.items():
+        table.add("full, GPU, 50 steps, computed", way, wall, wall / fifty["plain"], *[None] * 7)
+
+
+def _model(models: Table, name: str, ends: float) -> None:
+    """Rows of a model; where it failed or no time was left, why."""
+    left = int(ends - time.monotonic())
+    said: Figures | None = None
+    if left < _LEAST:
+        models.notes.append(f"No time was left for {name}.")
+    else:
+        try:
+            said, _ = measured("bench.render_models", name, "cuda", str(left))
+        except (RuntimeError, ValueError) as error:
+            models.notes.append(f"{name} failed: {error}")
+    print(f"{name}: {said}", file=sys.stderr, flush=True)
+    for way in ("plain", "exact", "balanced"):
+        if said is None or f"{way} wall" not in said:
+            models.add(name, _clip(name), way, *[None] * 5)
+            continue
+        wall, denoise = said[f"{way} wall"], said[f"{way} denoise"]
+        step = denoise / CASES[name].steps
+        models.add(
+            name, _clip(name), way, wall, wall / said["plain wall"], step, 1 - denoise / wall, said[f"{way} gpu"]
+        )
+
+
+def _clip(name: str) -> str:
+    plan = CASES[name].plan
+    return f"{plan.width}x{plan.height}, {plan.frames} frames, {CASES[name].steps} steps"
 
 
 def _run(way: str, stage: Stage, folder: str, ends: float, checks: Table) -> tuple[Figures, float] | None:

@@ -15,6 +15,7 @@ from bench.memory import contender
 from bench.render_checks import checks, decoding
 from bench.render_ways import Task, ours, plain
 from bench.wan_weights import REAL, SMALL, save
+from clips.catalog import Speed
 from clips.domain import Plan
 
 
@@ -34,7 +35,8 @@ def _main(way: str, folder: str, device: str, *numbers: str) -> None:
     ways = {
         "build": lambda: build(task),
         "plain": lambda: plain(task),
-        "ours": lambda: asyncio.run(ours(task, checks if device.startswith("cuda") else None)),
+        "ours": lambda: asyncio.run(ours(task, Speed.EXACT, checks if device.startswith("cuda") else None)),
+        "balanced": lambda: asyncio.run(ours(task, Speed.BALANCED)),
         "decoding": lambda: decoding(task),
     }
     contender(ways[way])

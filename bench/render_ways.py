@@ -18,7 +18,7 @@ from PIL import Image
 from torch import nn
 from transformers import UMT5EncoderModel
 
-from clips.catalog import Catalog, Model
+from clips.catalog import Catalog, Model, Speed
 from clips.domain import ClipSpec, Plan
 from clips.errors import CancelledError
 from clips.photo import fit_photo
@@ -190,12 +190,12 @@ def plain(task: Task) -> dict[str, float]:
 
 
 async def ours(
-    task: Task, then: Callable[[DiffusersEngine, Task], Awaitable[dict[str, float]]] | None = None
+    task: Task, speed: Speed, then: Callable[[DiffusersEngine, Task], Awaitable[dict[str, float]]] | None = None
 ) -> dict[str, float]:
     """The engine with its frames streamed into the encoder; `then` gets the loaded engine for figures of its own."""
     watch = Stopwatch(task.device)
     began = time.perf_counter()
-    engine = await DiffusersEngine.load(task.model, task.device, Notes())
+    engine = await DiffusersEngine.load(task.model, task.device, Notes(), speed)
     settle(task.device)
     loaded = time.perf_counter() - began
 
