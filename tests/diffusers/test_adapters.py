@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import tiny_dits
 import tiny_unets
-from engine_harness import Collected, Told, job_of
+from engine_harness import Collected, Told, job_of, pipe_of
 from PIL import Image
 from tiny import Shot, Tiny
 
-from clips.catalog import Catalog
+from clips.catalog import Catalog, Placement, Speed
 from clips.domain import ClipSpec, Plan, Strength
 from clips.errors import SetupError
 from clips.photo import fit_photo
+from generator.engines.diffusers import speed
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.svd import noise_in_photo
 from generator.engines.diffusers.weights import numbers
@@ -67,6 +68,25 @@ async def test_a_model_of_one_size_refuses_others(photo: Path, tmp_path: Path) -
         with pytest.raises(SetupError, match=said):
             await engine.render(job_of(photo, 7, plan=odd), Collected(), Told())
     await engine.close()
+
+
+async def test_cogvideox_keeps_to_its_seed_with_a_step_cache(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
+    monkeypatch.setitem(speed._THRESHOLD, Speed.FAST, 10.0)  # pyright: ignore[reportPrivateUsage] - leave out all it can
+    tiny = replace(TINIES["cogvideox-1.5-5b-i2v"], changes={"steps": 20})
+    engine = await loaded(tiny, tmp_path)
+    made: list[bytes] = []
+    for cached in (False, True, True):
+        sink = Collected()
+        if cached and len(made) == 1:
+            levers = speed.speed_up(pipe_of(engine), Speed.FAST, Placement.WHOLE, 20)
+            assert levers.cache == 10.0
+        await engine.render(job_of(photo, 7, plan=tiny.plan), sink, Told())
+        made.append(sink.clip().tobytes())
+    await engine.close()
+    assert made[0] != made[1] == made[2], "steps are left out, and nothing of them is left to the next take"
 
 
 def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:

@@ -24,6 +24,7 @@ _AT_ONCE = {
     "AutoencoderKL": 1,
     "AutoencoderKLWan": 4,
     "AutoencoderKLCogVideoX": 8,
+    "AutoencoderKLHunyuanVideo": 17,
     "AutoencoderKLTemporalDecoder": 8,
 }
 """Frames that a decoder has at its full width at a time; one that is not named here decodes the clip in one piece."""

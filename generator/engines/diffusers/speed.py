@@ -31,7 +31,7 @@ _ATTENTION: dict[Speed, Sequence[str]] = {
 """Kernels by falling speed. `sage` computes in 8 bits."""
 _THRESHOLD = {Speed.BALANCED: 0.05, Speed.FAST: 0.1}
 """How much the first block's output may change from a full step on before the other blocks run again."""
-_CACHED = {"WanTransformer3DModel", "LTXVideoTransformer3DModel"}
+_CACHED = {"WanTransformer3DModel", "LTXVideoTransformer3DModel", "CogVideoXTransformer3DModel"}
 """Denoisers whose first block tells how much the others will change. LTX-2 refuses it; UNets have no blocks."""
 _MOST_CACHED = 20
 """Steps below which every step matters: models distilled to few steps fall apart with a cache."""
