@@ -47,7 +47,8 @@ def plans_of(
     needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, largest(model))
     if device.type != "cuda":
         return on_cpu(needs)
-    return ladder(needs, quantiser=find_spec("bitsandbytes") is not None)
+    quantiser = find_spec("bitsandbytes") is not None and not model.loras  # nothing can be merged into 4 bits
+    return ladder(needs, quantiser=quantiser)
 
 
 def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.device) -> MemoryPlan:
