@@ -29,7 +29,7 @@ from clips.queue import Ended
 from clips.requests import Request
 from clips.sound import Sound
 from clips.video import Encoder
-from generator.engines.base import Context, Engine, Job, TakeSeed, Variation
+from generator.engines.base import Context, Engine, Job, Parkable, TakeSeed, Variation
 from generator.engines.loading import versions
 from generator.insisting import insist
 from generator.memory import TakeMemory
@@ -83,7 +83,8 @@ async def make(shop: Workshop, watch: Watch) -> Ended:
         watch.report("store", 0, 1)
         master = await insist(watch, lambda: shop.blobs.put(shop.pool, clip.path, CLIP_TYPE))
     shop.checkpoints.reached(Checkpoint.STORED)
-    recipe = Recipe.of(request, take, model, versions(model)).as_json()
+    manner = engine.manner if isinstance(engine, Parkable) else {}
+    recipe = Recipe.of(request, take, model, {**versions(model), **manner}).as_json()
     ended = await insist(
         watch, lambda: queue.record(shop.pool, watch.claim, master, clip, watch.gpu, recipe), last=True
     )

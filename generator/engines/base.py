@@ -144,6 +144,11 @@ class Parkable(Protocol):
         """Bytes that it holds in RAM between renders."""
         ...
 
+    @property
+    def manner(self) -> Mapping[str, str]:
+        """What of its placement and speed decides what a seed looks like, for the recipe."""
+        ...
+
     async def park(self) -> None:
         """Move to RAM what is on the GPU."""
         ...

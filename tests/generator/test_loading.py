@@ -77,6 +77,10 @@ class Weights:
     def ram(self) -> int:
         return 10 - self.vram
 
+    @property
+    def manner(self) -> dict[str, str]:
+        return {}
+
     async def render(self, job: Job, sink: Sink, context: Context) -> None: ...
 
     async def park(self) -> None:

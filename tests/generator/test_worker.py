@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -272,6 +272,7 @@ async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_lo
 
     class Heavy(Rehearsed):
         vram, ram = 0, 1
+        manner: Mapping[str, str] = {"placement": "on the shelf"}
 
         async def park(self) -> None:
             raise AssertionError("it holds nothing on a GPU")
@@ -295,6 +296,9 @@ async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_lo
             await room.ended(request)
     # The queue prefers what is loaded: two loads serve four takes.
     assert [name for name, _ in made] == ["sketch", "other"]
+    [take] = await room.ended(asked[0])
+    clip = await library.clip(room.pool, GUILD, take.take_id)
+    assert clip is not None and clip.recipe["versions"]["placement"] == "on the shelf"
 
 
 async def test_told_to_stop_it_finishes_what_it_renders(room: Studio):

@@ -1,7 +1,7 @@
 """The engine that the worker sees: a thread with a loaded model in it. Light to import; torch comes with the load."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -51,6 +51,11 @@ class DiffusersEngine:
     def ram(self) -> int:
         """See `Parkable`."""
         return self._runner.ram
+
+    @property
+    def manner(self) -> Mapping[str, str]:
+        """See `Parkable`."""
+        return self._runner.manner
 
     async def park(self) -> None:
         """See `Parkable`."""

@@ -27,7 +27,7 @@ from generator.engines.diffusers.loading import check_room, choose_device, choos
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.placing import park, place, unhook
-from generator.engines.diffusers.speed import choose_speed, slow_down, speed_up
+from generator.engines.diffusers.speed import Levers, choose_speed, slow_down, speed_up
 from generator.engines.diffusers.steering import Encodes, StepBar, replaced
 from generator.engines.diffusers.trial import works
 from generator.engines.diffusers.weights import Advance, find_all
@@ -56,6 +56,7 @@ class Runner:
         self._device = device
         self._plans = plans
         self._parked = False
+        self._levers = Levers()
         self._encodes = Encodes(family.encoders())
         self.plan = plan
         if plan.tiled:
@@ -83,11 +84,11 @@ class Runner:
         """Pull the preset's levers. They are tried in two steps of a usual clip first, which also compiles what
         is to be compiled for its size; where that fails, the model stays as plain as diffusers loads it.
         """
-        levers = speed_up(self._pipe, speed, self.plan.placement, self._steps)
-        if levers.pulled and not works(self._model, self._family, self._pipe):
-            levers = slow_down(self._pipe)
+        self._levers = speed_up(self._pipe, speed, self.plan.placement, self._steps)
+        if self._levers.pulled and not works(self._model, self._family, self._pipe):
+            self._levers = slow_down(self._pipe)
             self._free_memory()
-        log.info("%s renders with %s.", self._model.name, levers.said)
+        log.info("%s renders with %s.", self._model.name, self._levers.said)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Render the takes of a job, one after another; see `Engine.render`.
@@ -129,6 +130,12 @@ class Runner:
     def ram(self) -> int:
         """Bytes in RAM between renders."""
         return self.plan.ram + (self.plan.held if self._parked else 0)
+
+    @property
+    def manner(self) -> dict[str, str]:
+        """How the last render was made."""
+        tiles = ", decoded in tiles" if self.plan.tiled else ""
+        return {"device": self._device.type, "placement": f"{self.plan.placement}{tiles}", "speed": self._levers.said}
 
     def park(self) -> None:
         """Leave the GPU to others until `wake`."""
@@ -206,7 +213,7 @@ class Runner:
         log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
         self._encodes.forget()  # tiles encode to slightly other numbers
         self._free_memory()
-        slow_down(self._pipe)
+        self._levers = slow_down(self._pipe)
         self._family.tile()
         place(self._pipe, plan, self._device)
         self.plan = plan
