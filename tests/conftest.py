@@ -26,7 +26,7 @@ CARELESS = {**KILLABLE, "synchronous_commit": "off"}
 
 # A shell that starts us in the background has us ignore Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# pytest-xdist tells its workers how wide the terminal is; our consoles would keep to that in tests that ask for another.
+# pytest-xdist tells its workers a width of the terminal; our consoles would keep to it in tests that ask for another.
 os.environ.pop("COLUMNS", None)
 
 
