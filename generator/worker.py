@@ -150,7 +150,9 @@ class Worker:
         """Make the take, but no longer than the process may last or its host lets it. Raises as `make` does."""
         making = asyncio.create_task(make(self._shop, watch))
         due = asyncio.create_task(self._stopping.due.wait())
-        paused = asyncio.create_task(self._resting.due.wait() if self._resting else asyncio.Event().wait())
+        # What is rendered elsewhere is fetched in any case: it is paid for, and lies there for an hour only.
+        rest = self._resting.due if self._resting and self._gate is None else asyncio.Event()
+        paused = asyncio.create_task(rest.wait())
         try:
             await asyncio.wait({making, due, paused}, return_when=asyncio.FIRST_COMPLETED)
             if paused.done():

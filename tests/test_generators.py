@@ -1,10 +1,12 @@
 """Hosts' orders, rests and what members are told of them; and how long renders take, learnt by machine and size."""
 
+import asyncio
 import math
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
+from typer.testing import CliRunner
 
 from clips import generators, queue
 from clips.domain import Plan, RequestId, Sha256
@@ -13,6 +15,7 @@ from clips.postgres import Pool
 from clips.queue import Place, Rest
 from clips.quiet import QuietHours
 from tests.library_of import CLIP, MASTER, ask_for, enqueued, settle_in
+from zoetrope.generators import app
 
 LEASE = timedelta(seconds=30)
 MINUTE = Plan(width=738, height=554, frames=24, fps=24, credits=60)
@@ -88,6 +91,28 @@ async def test_the_host_sees_who_rests_and_who_renders(asked: Pool):
     attic, cellar = await generators.known(asked)
     assert (attic.machine, attic.paused, attic.rests_until, attic.take) == ("attic", True, None, claim.take_id)
     assert (cellar.machine, cellar.paused, cellar.rests_until, cellar.take) == ("cellar", False, until, None)
+
+
+async def test_the_command_line_gives_the_orders(asked: Pool, dsn: str):
+    generator_id = await alive(asked, "attic")
+
+    async def say(*words: str) -> str:
+        environment = {"DATABASE_URL": dsn, "COLUMNS": "200"}
+        done = await asyncio.to_thread(CliRunner().invoke, app, words, env=environment, catch_exceptions=False)
+        return done.output
+
+    assert "attic" in (listed := await say("list")) and "waits for work" in listed
+    assert await say("pause", "attic", "--after-take") == (
+        "The generators on attic pause. Members see it. To go on: zoetrope generators resume\n"
+    )
+    assert (await orders(asked, "attic")).pause is Pause.AFTER_TAKE
+    await generators.obey(asked, generator_id, "attic", "cuda", None)
+    assert "is paused" in await say("list")
+    assert "All generators pause at once." in await say("pause")
+    assert await say("resume") == "All generators work again, but for their quiet hours.\n"
+    assert await orders(asked, "attic") == Orders(Pause.NO, None)
+    await say("free", "attic")
+    assert (await orders(asked, "attic")).free_at is not None
 
 
 # ---- what members are told

@@ -198,7 +198,7 @@ def _model(name: str, model: Model | None) -> Finding:
     if Path(repo).is_dir() or _cached(repo, model.revision):
         return Finding(name, f"files of {repo} are here")
     return Finding(
-        name, "its files are not here yet", f"Run `hf download {repo}`, or let the first render download them."
+        name, "its files are not here yet", f"Run `zoetrope models pull {name}`, or let the first render download them."
     )
 
 
