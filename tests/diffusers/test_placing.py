@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import pytest_asyncio
 import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from engine_harness import Collected, Told, failing, job_of, pipe_of
 from numpy.typing import NDArray
 
 from clips.catalog import Model, Placement
-from clips.errors import MemberError
+from clips.errors import MemberError, SetupError
+from generator.engines.diffusers import loading
 from generator.engines.diffusers.engine import DiffusersEngine
-from generator.engines.diffusers.memory import GIB, Needs, ladder
+from generator.engines.diffusers.memory import GIB, MemoryPlan, Needs, ladder
 from generator.engines.diffusers.placing import place
 from generator.engines.diffusers.runner import Runner
 
@@ -84,3 +86,23 @@ async def test_out_of_memory_takes_the_next_leaner_plan_once_a_job(
     ):
         await clip_of(engine_on_a_gpu, photo)
     assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole), "the process is healthy"
+
+
+async def test_a_load_that_runs_out_of_memory_goes_on_with_less(
+    model: Model, photo: Path, engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = [torch.OutOfMemoryError("CUDA out of memory")]
+
+    def once(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
+        if fails:
+            raise fails.pop()
+        place(pipe, plan, device)
+
+    monkeypatch.setattr(loading, "place", once)
+    loaded = await DiffusersEngine.load(model, "cpu", Told())
+    assert runner_of(loaded).plan.tiled
+    assert np.array_equal(await clip_of(loaded, photo), await clip_of(engine, photo))
+    await loaded.close()
+    fails += [torch.OutOfMemoryError("CUDA out of memory") for _ in range(2)]
+    with pytest.raises(SetupError, match=r"The GPU is too full for Wan 2\.2 TI2V 5B\."):
+        await DiffusersEngine.load(model, "cpu", Told())

@@ -91,7 +91,7 @@ def load_pipeline(
     """Load every component, the family's precise ones in float32, the others in the device's own type, and place it.
 
     What the plan wants on the device is read right into its memory. `begin` is told how many bytes that is. Raises
-    `SetupError` where the folder does not fit.
+    `SetupError` where the folder does not fit the family, `torch.OutOfMemoryError` where the plan was too bold.
     """
     folder = sources.folder
     for logging in (diffusers_logging, transformers_logging):
@@ -121,8 +121,8 @@ def load_pipeline(
             advance(sizes[name])
         pipe = family.assemble(sources, parts)
         place(pipe, plan, device)
-    except torch.OutOfMemoryError as error:
-        raise SetupError(f"The GPU is too full for {folder.name}. End what else runs on it, and try again.") from error
+    except torch.OutOfMemoryError:
+        raise
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {reason}") from error

@@ -4,7 +4,6 @@ Knows what an engine is asked for and nothing of queues, files of clips or event
 and the job alone: not on its neighbours, nor on what was rendered or cancelled before.
 """
 
-import gc
 import logging
 from contextlib import ExitStack
 from typing import Self
@@ -16,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clips.catalog import Model, Speed
-from clips.errors import FatalEngineError, MemberError
+from clips.errors import FatalEngineError, MemberError, SetupError
 from clips.machine import free_ram
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.family import Family, Scene, family_of
-from generator.engines.diffusers.gpu_faults import is_fatal, is_out_of_memory
+from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
@@ -73,9 +72,19 @@ class Runner:
         progress = _Bytes(context)
         sources = find_all(model, progress.begin)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
-        plan = choose_plan(model, plans, chosen)
-        log.info("%s goes onto %s %s.", model.name, chosen, plan.said)
-        pipe = load_pipeline(family, sources, chosen, plan, progress.begin)
+        pipe, plan = None, choose_plan(model, plans, chosen)
+        while pipe is None:
+            log.info("%s goes onto %s %s.", model.name, chosen, plan.said)
+            try:
+                pipe = load_pipeline(family, sources, chosen, plan, progress.begin)
+            except torch.OutOfMemoryError as error:
+                free_memory(chosen)
+                lower = leaner(plans, plan, free_ram())
+                if lower is None:
+                    raise SetupError(
+                        f"The GPU is too full for {model.title}. End what else runs on it, and try again."
+                    ) from error
+                plan = lower
         runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
         runner.speed_up(choose_speed(speed, chosen))
         return runner
@@ -87,7 +96,7 @@ class Runner:
         self._levers = speed_up(self._pipe, speed, self.plan.placement, self._steps)
         if self._levers.pulled and not works(self._model, self._family, self._pipe):
             self._levers = slow_down(self._pipe)
-            self._free_memory()
+            free_memory(self._device)
         log.info("%s renders with %s.", self._model.name, self._levers.said)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
@@ -103,7 +112,7 @@ class Runner:
                 return
             if self._go_lean() and self._attempt(job, delivery, context):
                 return
-            self._free_memory()
+            free_memory(self._device)
         except RuntimeError as error:
             if is_fatal(error):
                 raise FatalEngineError(f"{self._model.name}: the GPU failed: {error}") from error
@@ -119,7 +128,7 @@ class Runner:
         self._encodes.forget()
         unhook(self._pipe)
         self._pipe.to("meta")
-        self._free_memory()
+        free_memory(self._device)
 
     @property
     def vram(self) -> int:
@@ -141,7 +150,7 @@ class Runner:
         """Leave the GPU to others until `wake`."""
         if not self._parked:
             park(self._pipe)
-            self._free_memory()
+            free_memory(self._device)
             self._parked = True
 
     def wake(self) -> None:
@@ -212,17 +221,12 @@ class Runner:
             return False
         log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
         self._encodes.forget()  # tiles encode to slightly other numbers
-        self._free_memory()
+        free_memory(self._device)
         self._levers = slow_down(self._pipe)
         self._family.tile()
         place(self._pipe, plan, self._device)
         self.plan = plan
         return True
-
-    def _free_memory(self) -> None:
-        gc.collect()
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 class _Delivery:

@@ -11,7 +11,7 @@ from clips.domain import ClipSpec
 from clips.errors import FatalEngineError
 from generator.engines.base import TakeSeed
 from generator.engines.diffusers.family import Family, Scene
-from generator.engines.diffusers.gpu_faults import is_fatal, is_out_of_memory
+from generator.engines.diffusers.gpu_memory import is_fatal, is_out_of_memory
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import StepBar, replaced
 

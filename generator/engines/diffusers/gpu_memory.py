@@ -1,4 +1,6 @@
-"""What the GPU's errors mean for the process."""
+"""A GPU's memory given back, and what its errors mean for the process."""
+
+import gc
 
 import torch
 
@@ -11,3 +13,10 @@ def is_out_of_memory(error: Exception) -> bool:
 def is_fatal(error: Exception) -> bool:
     """After such an error every later call on the GPU fails too."""
     return isinstance(error, torch.AcceleratorError) or str(error).startswith(("CUDA error", "cuDNN error"))
+
+
+def free_memory(device: torch.device) -> None:
+    """Let others have what nothing here refers to any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
