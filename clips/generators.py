@@ -68,7 +68,9 @@ _KNOWN = """
 
 async def obey(pool: Pool, generator_id: UUID, machine: str, device: str, quiet_until: datetime | None) -> Orders:
     """Write down where a generator is and until when its quiet hours last; learn what its host wants."""
-    row = await pool.fetchrow(_OBEY, generator_id, machine, device, quiet_until)
+    row = await retrying(
+        pool, lambda conn: conn.fetchrow(_OBEY, generator_id, machine, device, quiet_until), one_statement=True
+    )
     if row is None:
         raise LookupError("obey_orders gave no row")
     return Orders(Pause(row["pause"]), row["free_at"])
