@@ -142,8 +142,8 @@ class Model(Entry):
             raise ValueError("usd and sizes must name the same sizes")
         if not self.needs - {Accepts.PHOTO} <= self.accepts or not set(self.frames_at) <= set(self.sizes):
             raise ValueError("needs must be among what it accepts, and seconds_at among its sizes")
-        if self.sigmas and self.steps != len(self.sigmas):
-            raise ValueError("steps must be the number of sigmas")
+        if (self.sigmas or self.renoise) and self.steps != len(self.sigmas):
+            raise ValueError("renoise is for models with sigmas, and steps must be the number of these")
         return self
 
     @property

@@ -96,10 +96,11 @@ class Stage:
     @asynccontextmanager
     async def playing(self, **settings: Any) -> AsyncGenerator[Bot]:
         """The bot in this process, from its connection to its end."""
-        catalog = Catalog.load()
+        chosen = self.settings(**settings)
+        catalog = Catalog.load(chosen.catalog)
         with pointed_at(self.box.address):
             async with listen(self.dsn, Session("zoetrope tests"), [CHANGED]) as notices:
-                self.bot = build(self.settings(**settings), self.pool, self.blobs, catalog, notices)
+                self.bot = build(chosen, self.pool, self.blobs, catalog, notices)
                 running = asyncio.create_task(self.bot.run(seed.TOKEN))
                 try:
                     # Not `is_ready`: that waits two seconds for more servers to be told.
@@ -243,6 +244,17 @@ class Stage:
     async def fail(self, takes: int = 1) -> None:
         for _ in range(takes):
             await queue.fail(self.pool, await self.claim(), retry=False, error="The model met its match.", fault="-")
+
+    async def replies(self, who: Person, channel: str, within: float = BOUND) -> list[Json]:
+        """What the bot has posted, once all requests have ended and no message is out of date."""
+        deadline = time.monotonic() + within
+        while True:
+            ended = [(await self.read(request_id)).ended for request_id in await self.request_ids()]
+            late = await self.pool.fetchval("SELECT count(*) FROM deliveries WHERE posted_rev < wanted_rev")
+            if all(ended) and not late:
+                return [one for one in await who.messages(channel) if one["author"]["bot"] and not one["ephemeral"]]
+            assert time.monotonic() < deadline, (ended, late)
+            await asyncio.sleep(0.05)
 
     # ---- what is in the database
 

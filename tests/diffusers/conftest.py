@@ -26,6 +26,12 @@ def tiny_wan(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tiny models of all families stand that were saved once."""
+    return tmp_path_factory.mktemp("shelf")
+
+
+@pytest.fixture(scope="session")
 def model(tiny_wan: Path) -> Model:
     return Catalog.load().find("wan-2.2-ti2v-5b").model_copy(update={"repo": str(tiny_wan), "steps": 3})
 

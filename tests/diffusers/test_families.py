@@ -38,8 +38,8 @@ class Album:
 
     async def open(self, tiny: Tiny, photo: Path) -> Loaded:
         """A family's model, saved once, in an engine of its own."""
-        folder = self.folder / tiny.entry
-        model = tiny.model(folder if folder.exists() else tiny.save(folder))
+        folder = tiny.saved(self.folder)
+        model = tiny.model(folder)
         return Loaded(tiny, folder, model, await DiffusersEngine.load(model, "cpu", Told()), photo)
 
     async def close(self, loaded: Loaded) -> None:
@@ -49,8 +49,8 @@ class Album:
 
 
 @pytest.fixture(scope="module")
-def album(tmp_path_factory: pytest.TempPathFactory) -> Album:
-    return Album(tmp_path_factory.mktemp("families"))
+def album(shelf: Path) -> Album:
+    return Album(shelf)
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=lambda tiny: tiny.entry)

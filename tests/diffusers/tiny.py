@@ -61,6 +61,11 @@ class Tiny:
     blurs: bool = False
     sound: int = 0
 
+    def saved(self, shelf: Path) -> Path:
+        """Its folder on the shelf, made the first time."""
+        folder = shelf / self.entry
+        return folder if folder.exists() else self.save(folder)
+
     def model(self, folder: Path) -> Model:
         """The catalogue's entry over the weights in a folder; its low-rank weights are there too, and its parts from
         elsewhere in `parts`.

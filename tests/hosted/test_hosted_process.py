@@ -1,8 +1,6 @@
 """Hosted takes from a member's click to the reply, with generators as processes that are killed on the way."""
 
-import asyncio
 import signal
-import time
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
@@ -10,7 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from people import Json, Person, option
+from people import Person, option
 
 from clips import paid
 from clips.blobs import BlobStore
@@ -25,7 +23,6 @@ from tests.generator.studio import SOON, Generator, generating
 from tests.hosted.provider import KEY, Provider
 from tests.test_motion_video import movie
 
-BOUND = 30.0
 _KINDS = {"motion_video": "mp4", "references": "jpg"}
 KILLED = {
     Checkpoint.INTENDED: "wan-2.7-i2v",
@@ -81,7 +78,7 @@ async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_genera
         for model in OTHERS:
             await _ask(stage, juno, lobby, model)
         await stage.animate(juno, lobby, model="sketch", takes=1, length=1.0)
-        replies = await _replies(stage, juno, lobby)
+        replies = await stage.replies(juno, lobby)
         assert await last.stopped() == 0, last.said
     models = len(KILLED) + len(OTHERS)
     assert [len(reply["attachments"]) for reply in replies] == [1] * (models + 1)
@@ -110,15 +107,3 @@ async def _ask(stage: Stage, juno: Person, channel: str, model: Model) -> None:
     }
     answer = await stage.fill(juno, interaction, **values)
     assert f"1 take with {model.title}" in answer["content"]
-
-
-async def _replies(stage: Stage, juno: Person, channel: str) -> list[Json]:
-    """What the bot has posted, once all requests have ended and no message is out of date."""
-    deadline = time.monotonic() + BOUND
-    while True:
-        ended = [(await stage.read(request_id)).ended for request_id in await stage.request_ids()]
-        late = await stage.pool.fetchval("SELECT count(*) FROM deliveries WHERE posted_rev < wanted_rev")
-        if all(ended) and not late:
-            return [one for one in await juno.messages(channel) if one["author"]["bot"] and not one["ephemeral"]]
-        assert time.monotonic() < deadline, (ended, late)
-        await asyncio.sleep(0.05)

@@ -5,12 +5,12 @@ from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 import torch
+from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import CogVideoXImageToVideoPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from clips.domain import Plan
 from clips.errors import SetupError
-from generator.engines.diffusers.decoding import decode_streamed
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
@@ -49,10 +49,6 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
                 f"{self._model.title} renders {width}x{height} and nothing else, also for a portrait photo. Mend the "
                 "catalogue's entry."
             )
-
-    def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The text, and the photo as the VAE sees it."""
-        return *super().encoders(), (self._pipe.vae, "encode")
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """The generator serves the photo's latents, then the noise, then the steps of a sampler that adds more."""
@@ -93,7 +89,7 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
         if vae.use_tiling:
             out.frames(vae.decode(clip, return_dict=False)[0])
         else:
-            decode_streamed(vae, clip, out)
+            _decode_streamed(vae, clip, out)
 
     def _frames(self, scene: Scene) -> int:
         return (scene.plan.frames - 1) // self._pipe.vae_scale_factor_temporal + 1
@@ -101,6 +97,24 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
     def _padding(self, scene: Scene) -> int:
         """1.5 takes latent frames in pairs."""
         return -self._frames(scene) % (self._pipe.transformer.config.patch_size_t or 1)
+
+
+def _decode_streamed(vae: AutoencoderKLCogVideoX, latents: torch.Tensor, out: Out) -> None:
+    """A causal VAE that calls its decoder with one piece of latents after another and returns what the pieces make.
+
+    Each call's output goes out at once, and nothing of it stays for the whole.
+    """
+
+    def stream(_: object, __: object, made: tuple[torch.Tensor, object]) -> tuple[torch.Tensor, object]:
+        frames, cache = made
+        out.frames(frames)
+        return frames[:, :, :0], cache
+
+    hook = vae.decoder.register_forward_hook(stream)
+    try:
+        vae.decode(latents, return_dict=False)
+    finally:
+        hook.remove()
 
 
 FAMILY = CogVideoX

@@ -20,12 +20,16 @@ from clips.domain import ClipSpec, Plan
 from clips.errors import MemberError, SetupError
 from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.schedule import scheduler_of
 from generator.engines.diffusers.weights import Sources
 
 Pipe_co = TypeVar("Pipe_co", bound=DiffusionPipeline, covariant=True)
 
 Latents = tuple[torch.Tensor, ...]
 """What `denoise` hands to `decode`: the picture's latents, and what else is decoded or needed there."""
+
+USUAL_CONSISTENCY = 0.7
+"""Where the member asks for none: what the pipelines do by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,12 @@ class Family(ABC, Generic[Pipe_co]):
 
     guidance: ClassVar[float]
 
+    honours: ClassVar[AbstractSet[str]] = frozenset()
+    """Which of `sigmas`, `renoise` and `guidance_2` its `denoise` keeps to; an entry that names another is refused."""
+
     def __init__(self, pipe: Pipe_co, model: Model) -> None:
+        if model.sigmas:
+            pipe.scheduler = scheduler_of(model)
         self._pipe = pipe
         self._model = model
 
@@ -115,12 +124,31 @@ class Family(ABC, Generic[Pipe_co]):
             )
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
-        """(owner, name) of the pipeline's functions that give every take of a job the same: each is run once a job."""
-        return ((self._pipe, "encode_prompt"),)
+        """(owner, name) of the pipeline's functions that give every take of a job the same, in the order of their
+        calls: each is run once a job. Usually the text, and the photos as the VAE sees them.
+        """
+        return (self._pipe, "encode_prompt"), (self._pipe.vae, "encode")
 
     def decoders(self) -> tuple[nn.Module, ...]:
         """What a decode calls time and again: each call shows that it lives, and is where a cancel takes effect."""
         return (self._pipe.vae.decoder,)
+
+    @property
+    def usual_steps(self) -> int:
+        """Steps of a take."""
+        return self.steps if self._model.steps is None else self._model.steps
+
+    def scene(self, spec: ClipSpec, plan: Plan, photo: Image.Image, end_photo: Image.Image | None) -> Scene:
+        """A job's, with the numbers of the catalogue's entry where it has some."""
+        return Scene(
+            spec=spec,
+            plan=plan,
+            photo=photo,
+            end_photo=end_photo,
+            steps=self.usual_steps,
+            guidance=self.guidance if self._model.guidance is None else self._model.guidance,
+            consistency=USUAL_CONSISTENCY if spec.consistency is None else spec.consistency,
+        )
 
     def updates(self, scene: Scene) -> int:
         """How often the pipeline updates its progress bar in a take."""
@@ -140,7 +168,7 @@ class Family(ABC, Generic[Pipe_co]):
 
 
 def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
-    """The adapter of a model. Raises `SetupError` where there is none."""
+    """The adapter of a model. Raises `SetupError` where there is none, or one that would ignore part of the entry."""
     try:
         family: object = import_module(f"{__package__}.{model.family}").FAMILY
     except (ModuleNotFoundError, AttributeError):
@@ -149,5 +177,11 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
         raise SetupError(
             f"{model.name}: there is no adapter for the family “{model.family}”. Mend `family` in the catalogue, or "
             "install a newer version."
+        )
+    named = {"sigmas": model.sigmas, "renoise": model.renoise, "guidance_2": model.guidance_2 is not None}
+    if ignored := [name for name, value in named.items() if value and name not in family.honours]:
+        raise SetupError(
+            f"{model.name}: models of the family “{model.family}” have no use for {' and '.join(ignored)}. Take that "
+            "out of the catalogue's entry."
         )
     return family

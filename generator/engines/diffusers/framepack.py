@@ -34,8 +34,9 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
         return frozenset({"end_photo"})
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The text. The photos' latents are sampled anew in each take."""
-        return super().encoders()
+        """The text, and the photos as the vision model and as the VAE see them; a take samples from that."""
+        words, photos = super().encoders()
+        return words, (self._pipe, "encode_image"), photos
 
     def updates(self, scene: Scene) -> int:
         """Each section has all the steps."""

@@ -1,5 +1,6 @@
 """HunyuanVideo image-to-video."""
 
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_image2video import HunyuanVideoImageToVideoPipeline
@@ -7,18 +8,35 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from clips.catalog import Model
 from clips.errors import SetupError
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.prompts import prompt
 
 
-class Hunyuan(Family[HunyuanVideoImageToVideoPipeline]):
+class HunyuanFamily(Family[Pipe_co]):
+    """What the HunyuanVideos of one section have in common."""
+
+    precise: ClassVar[AbstractSet[str]] = frozenset({"vae"})
+    steps = 50
+    guidance = 6.0
+
+    @property
+    def grid(self) -> Grid:
+        """Pixels a latent times the latents that the transformer takes together."""
+        side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
+        return Grid(width=side, height=side, frames=self._pipe.vae_scale_factor_temporal)
+
+    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
+        """As a whole: the first VAE blends pieces that overlap in time, that of 1.5 looks both ways in it."""
+        del scene
+        vae = self._pipe.vae
+        out.frames(vae.decode(latents[0].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0])
+
+
+class Hunyuan(HunyuanFamily[HunyuanVideoImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoImageToVideoPipeline
-    precise = frozenset({"vae"})
-    steps = 50
-    guidance = 6.0
 
     def __init__(self, pipe: HunyuanVideoImageToVideoPipeline, model: Model) -> None:
         super().__init__(pipe, model)
@@ -28,15 +46,10 @@ class Hunyuan(Family[HunyuanVideoImageToVideoPipeline]):
                 "weights: hunyuanvideo-community/HunyuanVideo-I2V."
             )
 
-    @property
-    def grid(self) -> Grid:
-        """Pixels a latent times the latents that the transformer takes together."""
-        side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
-        return Grid(width=side, height=side, frames=self._pipe.vae_scale_factor_temporal)
-
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The photo as the VAE sees it, then text and photo together."""
-        return (self._pipe.vae, "encode"), *super().encoders()
+        words, photo = super().encoders()
+        return photo, words
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """The guidance is an input of the distilled transformer: one call a step, and nothing to say what to avoid."""
@@ -57,12 +70,6 @@ class Hunyuan(Family[HunyuanVideoImageToVideoPipeline]):
             return_dict=False,
         )
         return cast("Latents", made)
-
-    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """As a whole: the VAE blends pieces that overlap in time."""
-        del scene
-        vae = self._pipe.vae
-        out.frames(vae.decode(latents[0].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0])
 
 
 FAMILY = Hunyuan

@@ -8,7 +8,8 @@ from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5_image2video 
 )
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import Latents, Scene
+from generator.engines.diffusers.hunyuan import HunyuanFamily
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
 from generator.engines.prompts import prompt
@@ -17,19 +18,10 @@ Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """What a text is for the model: the states of the words and their mask, those of quoted letters and their mask."""
 
 
-class Hunyuan15(Family[HunyuanVideo15ImageToVideoPipeline]):
+class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideo15ImageToVideoPipeline
-    precise = frozenset({"vae"})
-    steps = 50
-    guidance = 6.0
-
-    @property
-    def grid(self) -> Grid:
-        """Pixels a latent times the latents that the transformer takes together."""
-        side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
-        return Grid(width=side, height=side, frames=self._pipe.vae_scale_factor_temporal)
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The prompt, what to avoid, and the photo as the vision model and as the VAE see it."""
@@ -73,12 +65,6 @@ class Hunyuan15(Family[HunyuanVideo15ImageToVideoPipeline]):
                 return_dict=False,
             )
         return cast("Latents", made)
-
-    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """As a whole: the VAE looks both ways in time."""
-        del scene
-        vae = self._pipe.vae
-        out.frames(vae.decode(latents[0].to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0])
 
 
 FAMILY = Hunyuan15

@@ -8,20 +8,18 @@ import torch
 from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXLPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from clips.catalog import Model
-from generator.engines.diffusers.decoding import cast_inputs, decode_each
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
+from generator.engines.diffusers.unets import StillUnet
 from generator.engines.diffusers.weights import Sources
 from generator.engines.prompts import prompt
 
 
-class I2VGen(Family[I2VGenXLPipeline]):
+class I2VGen(StillUnet[I2VGenXLPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = I2VGenXLPipeline
-    precise = frozenset({"vae"})  # in bfloat16 it shows bands; what it is handed is cast
     steps = 50
     guidance = 9.0
 
@@ -34,18 +32,10 @@ class I2VGen(Family[I2VGenXLPipeline]):
             encoder.text_model = SimpleNamespace(final_layer_norm=encoder.final_layer_norm)
         return pipe
 
-    def __init__(self, pipe: I2VGenXLPipeline, model: Model) -> None:
-        super().__init__(pipe, model)
-        cast_inputs(pipe.vae)
-
-    @property
-    def grid(self) -> Grid:
-        """Any number of frames; the catalogue names the one that the model was trained for."""
-        return Grid(width=self._pipe.vae_scale_factor, height=self._pipe.vae_scale_factor, frames=1, offset=0)
-
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The text, and the photo as the vision model and as the VAE see it."""
-        return *super().encoders(), (self._pipe, "_encode_image"), (self._pipe.vae, "encode")
+        words, photo = super().encoders()
+        return words, (self._pipe, "_encode_image"), photo
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """The pipeline samples the photo's latents without a generator: from what the runner makes the take's own."""
@@ -73,11 +63,6 @@ class I2VGen(Family[I2VGenXLPipeline]):
                 return_dict=False,
             )
         return cast("Latents", made)
-
-    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """Frame by frame, as the pipeline does it."""
-        del scene
-        decode_each(self._pipe.vae, latents[0], out)
 
 
 FAMILY = I2VGen

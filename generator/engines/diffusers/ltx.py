@@ -12,7 +12,7 @@ from clips.catalog import Model
 from clips.errors import SetupError
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene
 from generator.engines.diffusers.noise import Noise
-from generator.engines.diffusers.schedule import fixed_steps, scheduler_of
+from generator.engines.diffusers.schedule import fixed_steps
 from generator.engines.prompts import prompt
 
 _DECODE_TIMESTEP = 0.05  # the decoder's own last step of denoising, and the noise that it is given for it
@@ -20,7 +20,7 @@ _DECODE_NOISE = 0.025
 
 
 class LtxFamily(Family[Pipe_co]):
-    """What every LTX-Video has in common. Bound to `LTXConditionPipeline` or `LTXImageToVideoPipeline`."""
+    """What every LTX has in common. `finished` and `decode` are LTX-Video's; LTX-2 has a VAE of another kind."""
 
     steps = 40
     guidance = 3.0
@@ -31,9 +31,10 @@ class LtxFamily(Family[Pipe_co]):
         across = self._pipe.vae_spatial_compression_ratio * self._pipe.transformer_spatial_patch_size
         return Grid(width=across, height=across, frames=self._pipe.vae_temporal_compression_ratio)
 
-    def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The text, and the photos as the VAE sees them."""
-        return *super().encoders(), (self._pipe.vae, "encode")
+    @property
+    def inputs(self) -> AbstractSet[str]:
+        """The end photo is a condition like the first."""
+        return frozenset({"end_photo"})
 
     def finished(self, clip: torch.Tensor, noise: Noise) -> Latents:
         """The latents as the VAE takes them, and the noise that one with a timestep wants mixed in."""
@@ -67,18 +68,12 @@ class Ltx(LtxFamily[LTXConditionPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTXConditionPipeline
+    honours = frozenset({"sigmas", "renoise"})
 
     def __init__(self, pipe: LTXConditionPipeline, model: Model) -> None:
         if pipe.scheduler.config.use_dynamic_shifting:
             raise SetupError(f'{model.name} is older than LTX-Video 0.9.5. Set family = "ltx_first" in the catalogue.')
-        if model.sigmas:
-            pipe.scheduler = scheduler_of(model)
         super().__init__(pipe, model)
-
-    @property
-    def inputs(self) -> AbstractSet[str]:
-        """The end photo is a condition like the first."""
-        return frozenset({"end_photo"})
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """The less consistency, the more noise the photos get at each step: the scene is freer to move.

@@ -1,6 +1,5 @@
 """LTX-2: picture and sound from one model, whole and distilled."""
 
-from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 import torch
@@ -9,44 +8,22 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 from torch import nn
 
-from clips.catalog import Model
 from clips.stills import recompressed
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import USUAL_CONSISTENCY, Latents, Out, Scene
+from generator.engines.diffusers.ltx import LtxFamily
 from generator.engines.diffusers.noise import Noise
-from generator.engines.diffusers.schedule import scheduler_of
 from generator.engines.prompts import prompt
 
 _CRF = 33  # the model learnt from frames of compressed videos: a cleaner photo makes it stand still
-_USUAL = 0.7
 _PERTURBED_BLOCK = 29
 
 
-class Ltx2(Family[LTX2ConditionPipeline]):
+class Ltx2(LtxFamily[LTX2ConditionPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTX2ConditionPipeline
     steps = 30
-    guidance = 3.0
-
-    def __init__(self, pipe: LTX2ConditionPipeline, model: Model) -> None:
-        if model.sigmas:
-            pipe.scheduler = scheduler_of(model)
-        super().__init__(pipe, model)
-
-    @property
-    def grid(self) -> Grid:
-        """The VAE's steps; the transformer takes each latent by itself."""
-        across = self._pipe.vae_spatial_compression_ratio * self._pipe.transformer_spatial_patch_size
-        return Grid(width=across, height=across, frames=self._pipe.vae_temporal_compression_ratio)
-
-    @property
-    def inputs(self) -> AbstractSet[str]:
-        """The end photo is a keyframe at the last latent."""
-        return frozenset({"end_photo"})
-
-    def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The text, and the photos as the VAE sees them."""
-        return *super().encoders(), (self._pipe.vae, "encode")
+    honours = frozenset({"sigmas", "renoise"})
 
     def decoders(self) -> tuple[nn.Module, ...]:
         """The sound is decoded first."""
@@ -94,16 +71,11 @@ class Ltx2(Family[LTX2ConditionPipeline]):
         out.sound(pipe.vocoder(spectrum)[0], cast("int", pipe.vocoder.config.output_sampling_rate))
         out.frames(pipe.vae.decode(picture.to(pipe.vae.dtype), None, return_dict=False)[0])
 
-    def tile(self) -> None:
-        """In time too."""
-        super().tile()
-        self._pipe.vae.use_framewise_decoding = True
-
 
 def _condition(photo: Image.Image, latent: int, consistency: float) -> LTX2VideoCondition:
     """A photo at a latent of the clip. More consistency than usual compresses the photo less, less of it binds less."""
-    crf = round(_CRF * min(1.0, (1 - consistency) / (1 - _USUAL)))
-    strength = 1 - max(0.0, _USUAL - consistency)
+    crf = round(_CRF * min(1.0, (1 - consistency) / (1 - USUAL_CONSISTENCY)))
+    strength = 1 - max(0.0, USUAL_CONSISTENCY - consistency)
     return LTX2VideoCondition(frames=recompressed(photo, crf), index=latent, strength=strength, crf=0)
 
 

@@ -1,5 +1,6 @@
 """LTX-Video before 0.9.5: the photo is the first frame, and the number of pixels shifts the steps."""
 
+from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from diffusers.pipelines.ltx.pipeline_ltx_image2video import LTXImageToVideoPipeline
@@ -18,6 +19,11 @@ class LtxFirst(LtxFamily[LTXImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTXImageToVideoPipeline
+
+    @property
+    def inputs(self) -> AbstractSet[str]:
+        """The pipeline takes one photo."""
+        return frozenset()
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """The pipeline gives its latents packed: a row a latent."""

@@ -7,11 +7,10 @@ from diffusers.pipelines.deprecated.pia.pipeline_pia import PIAPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
-from clips.catalog import Model
 from clips.domain import Strength
-from generator.engines.diffusers.decoding import cast_inputs, decode_each
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.unets import StillUnet
 from generator.engines.diffusers.weights import Sources
 from generator.engines.prompts import described
 
@@ -21,11 +20,10 @@ if TYPE_CHECKING:
 _MOTION_SCALES = {Strength.LOW: 0, Strength.MEDIUM: 1, Strength.HIGH: 2}
 
 
-class Pia(Family[PIAPipeline]):
+class Pia(StillUnet[PIAPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = PIAPipeline
-    precise = frozenset({"vae"})  # in bfloat16 it shows bands; what it is handed is cast
     steps = 25
     guidance = 7.5
 
@@ -42,19 +40,6 @@ class Pia(Family[PIAPipeline]):
             scheduler=EulerDiscreteScheduler.from_config(pipe.scheduler.config),
         )
         return pipe
-
-    def __init__(self, pipe: PIAPipeline, model: Model) -> None:
-        super().__init__(pipe, model)
-        cast_inputs(pipe.vae)
-
-    @property
-    def grid(self) -> Grid:
-        """Up to as many frames as the adapter knows places for; the catalogue says how many."""
-        return Grid(width=self._pipe.vae_scale_factor, height=self._pipe.vae_scale_factor, frames=1, offset=0)
-
-    def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The text, and the photo as the VAE sees it."""
-        return *super().encoders(), (self._pipe.vae, "encode")
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """How much moves is the motion scale, not words."""
@@ -77,11 +62,6 @@ class Pia(Family[PIAPipeline]):
             return_dict=False,
         )
         return cast("Latents", made)
-
-    def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """Frame by frame: the VAE is the image model's."""
-        del scene
-        decode_each(self._pipe.vae, latents[0], out)
 
 
 FAMILY = Pia

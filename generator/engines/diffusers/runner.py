@@ -20,7 +20,7 @@ from clips.machine import free_ram
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
-from generator.engines.diffusers.family import Family, Scene, family_of
+from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
@@ -32,8 +32,6 @@ from generator.engines.diffusers.trial import works
 from generator.engines.diffusers.weights import Advance, find_all
 
 log = logging.getLogger(__name__)
-
-_CONSISTENCY = 0.7  # where the member asks for none
 
 
 class Runner:
@@ -93,7 +91,7 @@ class Runner:
         """Pull the preset's levers. They are tried in two steps of a usual clip first, which also compiles what
         is to be compiled for its size; where that fails, the model stays as plain as diffusers loads it.
         """
-        self._levers = speed_up(self._pipe, speed, self.plan.placement, self._steps)
+        self._levers = speed_up(self._pipe, speed, self.plan.placement, self._family.usual_steps)
         if self._levers.pulled and not works(self._model, self._family, self._pipe):
             self._levers = slow_down(self._pipe)
             free_memory(self._device)
@@ -175,7 +173,8 @@ class Runner:
 
     def _takes(self, job: Job, delivery: "_Delivery", context: Context) -> None:
         self._family.check(job.plan, job.inputs.keys())
-        scene = self._scene(job)
+        end_photo = _fitted(job, "end_photo") if "end_photo" in job.inputs else None
+        scene = self._family.scene(job.spec, job.plan, _fitted(job, "photo"), end_photo)
         updates = self._family.updates(scene)
         with ExitStack() as stack:
             stack.enter_context(self._encodes.reused(context))
@@ -194,22 +193,6 @@ class Runner:
                     delivery.begin(take.index)
                     self._family.decode(scene, latents, delivery)
                     delivery.end()
-
-    @property
-    def _steps(self) -> int:
-        return self._family.steps if self._model.steps is None else self._model.steps
-
-    def _scene(self, job: Job) -> Scene:
-        spec = job.spec
-        return Scene(
-            spec=spec,
-            plan=job.plan,
-            photo=_fitted(job, "photo"),
-            end_photo=_fitted(job, "end_photo") if "end_photo" in job.inputs else None,
-            steps=self._steps,
-            guidance=self._family.guidance if self._model.guidance is None else self._model.guidance,
-            consistency=_CONSISTENCY if spec.consistency is None else spec.consistency,
-        )
 
     def _go_lean(self) -> bool:
         """Take the next leaner plan; False where there is none.

@@ -18,9 +18,10 @@ _FLOW_SHIFT = 5.0  # for photos; 8 is for words alone
 
 
 class SkyReels(Wan):
-    """See `Family`. The grid and the decode are Wan's."""
+    """See `Family`. The grid, the encoders and the decode are Wan's."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = SkyReelsV2ImageToVideoPipeline
+    honours: ClassVar[AbstractSet[str]] = frozenset()
 
     @classmethod
     def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
@@ -33,10 +34,6 @@ class SkyReels(Wan):
     def inputs(self) -> AbstractSet[str]:
         """The pipeline would take an end photo, for which these weights were not trained."""
         return frozenset()
-
-    def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The text, and the photo as the vision model and as the VAE see it."""
-        return (self._pipe, "encode_prompt"), (self._pipe, "encode_image"), (self._pipe.vae, "encode")
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """Classifier-free guidance runs the transformer twice a step, unless the guidance is 1."""

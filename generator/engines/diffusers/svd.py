@@ -8,30 +8,25 @@ from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion 
 
 from clips.catalog import Model
 from clips.domain import Strength
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import USUAL_CONSISTENCY, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
+from generator.engines.diffusers.unets import Unet
 
 _BUCKETS = {Strength.LOW: 60, Strength.MEDIUM: 127, Strength.HIGH: 200}
 _CHUNK = 8  # frames decoded together; fewer flicker, more cost memory
 
 
-class Svd(Family[StableVideoDiffusionPipeline]):
+class Svd(Unet[StableVideoDiffusionPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = StableVideoDiffusionPipeline
-    precise = frozenset({"vae"})  # in float16 its encoder overflows, in bfloat16 the clip shows bands
     steps = 25
     guidance = 3.0
 
     def __init__(self, pipe: StableVideoDiffusionPipeline, model: Model) -> None:
         super().__init__(pipe, model)
         self._chunk = _CHUNK
-
-    @property
-    def grid(self) -> Grid:
-        """Any number of frames; the catalogue names the one that the model was trained for."""
-        return Grid(width=self._pipe.vae_scale_factor, height=self._pipe.vae_scale_factor, frames=1, offset=0)
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The photo as the vision model sees it. What the VAE sees has noise in it, other noise in each take."""
@@ -81,8 +76,8 @@ class Svd(Family[StableVideoDiffusionPipeline]):
 
 
 def noise_in_photo(consistency: float) -> float:
-    """How much noise is mixed into the photo that the model sees: 0.02, the usual, at 0.7; none at 1."""
-    return 0.02 * ((1 - consistency) / 0.3) ** 2
+    """How much noise is mixed into the photo that the model sees: 0.02 at the usual consistency, none at 1."""
+    return 0.02 * ((1 - consistency) / (1 - USUAL_CONSISTENCY)) ** 2
 
 
 FAMILY = Svd

@@ -1,6 +1,7 @@
 """A loaded model tried before a member waits for it: two steps of a usual clip, from a grey photo."""
 
 import logging
+from dataclasses import replace
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -10,7 +11,7 @@ from clips.catalog import Accepts, Model
 from clips.domain import ClipSpec
 from clips.errors import FatalEngineError
 from generator.engines.base import TakeSeed
-from generator.engines.diffusers.family import Family, Scene
+from generator.engines.diffusers.family import Family
 from generator.engines.diffusers.gpu_memory import is_fatal, is_out_of_memory
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import StepBar, replaced
@@ -27,15 +28,7 @@ def works(model: Model, family: Family[DiffusionPipeline], pipe: DiffusionPipeli
     spec = ClipSpec(model.name)
     plan = model.plan(spec, model.sizes[model.default_size])
     photo = Image.new("RGB", (plan.width, plan.height), "grey")
-    scene = Scene(
-        spec=spec,
-        plan=plan,
-        photo=photo,
-        end_photo=photo if Accepts.END_PHOTO in model.needs else None,
-        steps=_STEPS,
-        guidance=family.guidance if model.guidance is None else model.guidance,
-        consistency=0.7,
-    )
+    scene = replace(family.scene(spec, plan, photo, photo if Accepts.END_PHOTO in model.needs else None), steps=_STEPS)
     bar = StepBar(_Unheard(), 0, _STEPS)
     try:
         with torch.no_grad(), replaced(pipe, "progress_bar", bar):

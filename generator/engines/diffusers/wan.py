@@ -10,12 +10,11 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 
-from clips.catalog import Model
 from clips.domain import Plan
 from clips.errors import MemberError
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
-from generator.engines.diffusers.schedule import fixed_steps, scheduler_of
+from generator.engines.diffusers.schedule import fixed_steps
 from generator.engines.prompts import prompt
 
 
@@ -26,11 +25,7 @@ class Wan(Family[WanImageToVideoPipeline]):
     precise = frozenset({"vae", "image_encoder"})  # in bfloat16 the VAE shows bands and flicker
     steps = 50
     guidance = 5.0
-
-    def __init__(self, pipe: WanImageToVideoPipeline, model: Model) -> None:
-        if model.sigmas:
-            pipe.scheduler = scheduler_of(model)
-        super().__init__(pipe, model)
+    honours: ClassVar[AbstractSet[str]] = frozenset({"sigmas", "renoise", "guidance_2"})
 
     @property
     def grid(self) -> Grid:
@@ -61,7 +56,8 @@ class Wan(Family[WanImageToVideoPipeline]):
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The text, and the photos as the image encoder and the VAE see them."""
         seen = ((self._pipe, "encode_image"),) if self._pipe.image_encoder is not None else ()
-        return *super().encoders(), *seen, (self._pipe.vae, "encode")
+        words, photos = super().encoders()
+        return words, *seen, photos
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """Classifier-free guidance runs the transformer twice a step, unless the guidance is 1."""

@@ -1,0 +1,72 @@
+"""A member picks every tiny model: a host's catalogue of them, the bot in the sandbox, and a generator's process."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import aiohttp
+import pytest
+from families import FAMILIES
+from tiny import Tiny
+
+from clips.blobs import BlobStore
+from clips.domain import TakeState
+from clips.postgres import Pool
+from sandbox import seed
+from sandbox.server import running
+from tests.bot.stage import Stage, jpeg
+from tests.generator.studio import generating
+
+
+def entry_of(tiny: Tiny, shelf: Path) -> str:
+    """The catalogue's entry over the tiny weights, with the tiny plan as its one size and length."""
+    model, plan = tiny.model(tiny.saved(shelf)), tiny.plan
+    fields = model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "gpu", "weights"})
+    small = {
+        "fps": min(plan.fps, plan.frames),  # nobody can ask for less than a second
+        "frames": {"offset": plan.frames, "step": 1, "min": plan.frames, "max": plan.frames},
+        "sizes": {model.default_size: (plan.width, plan.height)},
+        "price": {model.default_size: 1.0},
+        "free_aspect": False,
+    }
+    lines = [f"{name} = {_toml(value)}" for name, value in (fields | small).items()]
+    return "\n".join([f"[models.{json.dumps(tiny.entry)}]", *lines, ""])
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, object]", value)
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml(each)}" for name, each in named.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, cast("list[object]", value))) + "]"
+    return json.dumps(value)
+
+
+async def test_a_member_gets_a_clip_of_every_family(
+    shelf: Path, dsn: str, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    catalog = tmp_path / "ours.toml"
+    catalog.write_text("\n".join(entry_of(tiny, shelf) for tiny in FAMILIES), encoding="utf-8")
+    names = [tiny.entry for tiny in FAMILIES]
+    async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
+        stage = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
+        await stage.announce(*names)
+        juno = stage.person(seed.JUNO)
+        lobby = await juno.channel("lobby")
+        async with stage.playing(catalog=catalog):
+            for tiny in FAMILIES:
+                end_photo = jpeg() if "end_photo" in tiny.needs else None
+                answer = await stage.animate(juno, lobby, model=tiny.entry, takes=1, length=1.0, end_photo=end_photo)
+                assert "1 take with" in answer["content"]
+            settings = {"models": ",".join(names), "catalog": str(catalog), "device": "cpu"}
+            async with generating(dsn, tmp_path, **settings) as generator:
+                replies = await stage.replies(juno, lobby, within=100.0)
+                assert await generator.stopped() == 0, generator.said
+        requests = [await stage.read(request_id) for request_id in await stage.request_ids()]
+        await stage.promises_hold()
+    assert {request.request.spec.model for request in requests} == set(names)
+    assert [take.state for request in requests for take in request.takes] == [TakeState.DONE] * len(names)
+    assert [len(reply["attachments"]) for reply in replies] == [1] * len(names)
