@@ -58,8 +58,11 @@ class HostedJob:
 _RECALL = "SELECT *, clock_timestamp() - intended_at AS age FROM hosted_jobs WHERE take_id = $1"
 _INTEND = """
     INSERT INTO hosted_jobs AS j (take_id, guild_id, provider, mark, body, files, price)
-    SELECT take_id, guild_id, $4, $5, $6, $7, $8 FROM takes
+    SELECT take_id, guild_id, $4, $5, $6, $7, $8 FROM takes t
     WHERE take_id = $1 AND state = 'running' AND generator_id = $2 AND fence = $3
+        AND ($8::bigint = 0 OR EXISTS (SELECT FROM charges c
+                                       WHERE c.take_id = t.take_id AND c.provider = $4 AND c.reserved >= $8))
+    FOR SHARE OF t
     ON CONFLICT (take_id) DO UPDATE SET intended_at = clock_timestamp()
         WHERE j.external_id IS NULL AND j.outcome IS NULL AND j.mark IS NOT DISTINCT FROM excluded.mark
     RETURNING *, clock_timestamp() - intended_at AS age
@@ -103,7 +106,8 @@ async def recall(pool: Pool, take_id: TakeId) -> HostedJob | None:
 async def intend(pool: Pool, claim: Claim, provider: str, order: Order) -> HostedJob | None:
     """Write down that the provider is about to be asked; asked again, it is the same job. None: do not ask.
 
-    The take is somebody else's by now, or the job is known already.
+    The take is somebody else's by now, the job is known already, or nobody reserved its price with that provider. The
+    take cannot end meanwhile: its end either comes first, or finds the job.
     """
     arguments = (claim.take_id, claim.generator_id, claim.fence, provider)
     arguments += (order.mark, order.body, order.files, order.price)
