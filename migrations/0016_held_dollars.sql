@@ -1,5 +1,9 @@
 -- What may still cost something counts in the month until it is known; and uploads that nothing came of are let go.
 
+-- A host may have several keys, and what one account has another neither finds nor fetches.
+ALTER TABLE hosted_jobs ADD COLUMN account text;
+COMMENT ON COLUMN hosted_jobs.account IS 'Whose job it is at the provider, by the provider''s name for them; NULL: not known.';
+
 -- Whether a provider may yet charge for a take: its job there, or the intent of one, has no end that is known.
 CREATE FUNCTION may_still_cost(a_take bigint) RETURNS boolean LANGUAGE sql STABLE AS $$
     SELECT EXISTS (SELECT FROM hosted_jobs WHERE take_id = a_take AND outcome IS NULL)

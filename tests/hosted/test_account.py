@@ -180,6 +180,28 @@ async def test_what_a_take_left_behind_is_ended(room: Studio, provider: Provider
     assert await hosted_jobs.left_behind(room.pool, "replicate") == []
 
 
+async def test_what_one_account_was_asked_for_another_leaves_alone(room: Studio, provider: Provider):
+    """A second key: its account neither finds the first one's prediction nor asks for another, nor settles it."""
+    provider.held = True
+    request = await ask(room)
+    async with working(room, provider) as (_, stopping):
+        await room.until(request, lambda whole: whole.takes[0].phase == "part")
+        stopping.ask()
+        stopping.ask()
+        await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)
+    provider.account, provider.held = "theo", False
+    async with working(room, provider):
+        await room.until(request, lambda whole: whole.takes[0].state is TakeState.BACKOFF)
+    await queue.cancel(room.pool, request)
+    assert await hosted_jobs.left_behind(room.pool, "replicate", "theo") == []
+    [job] = await hosted_jobs.left_behind(room.pool, "replicate", "juno")
+    assert (job.order.account, job.outcome, len(provider.predictions)) == ("juno", None, 1)
+    assert provider.cancelled == []
+    # It may still cost its price.
+    [approval] = await paid.approvals(room.pool, GUILD)
+    assert (approval.reserved, approval.spent) == (0, MODEL.plan(SPEC, (320, 240)).microdollars)
+
+
 async def test_without_a_key_the_host_is_told_which_models_need_it(room: Studio):
     settings = Settings(models="sketch,replicate")
     models = wanted_models(settings, Catalog.load())
