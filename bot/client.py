@@ -18,7 +18,7 @@ from bot.errors import Tree
 from bot.intake import Intake, Stores
 from bot.presses import Offer, Press
 from bot.sync import sync
-from clips import intakes
+from clips import intakes, library
 from clips.blobs import BlobStore
 from clips.catalog import Catalog
 from clips.checkpoints import Checkpoints
@@ -127,6 +127,9 @@ class Bot:
 
     async def _collect(self) -> None:
         parts = self.client.parts
+        forgotten = await library.forget_uploads(parts.pool, _KEPT)
+        if forgotten:
+            _log.info("forgot %d uploads that nothing came of", forgotten)
         collected = await parts.blobs.collect(parts.pool, _KEPT)
         if collected.blobs:
             _log.info("deleted %d blobs that nothing needs, %d bytes", collected.blobs, collected.bytes)

@@ -35,13 +35,15 @@ class Outcome(StrEnum):
 class Order:
     """What a provider is asked for. `mark` tells it from any other order in the provider's list.
 
-    `files` are the provider's names of what was uploaded for it. `price` in microdollars.
+    `files` are the provider's names of what was uploaded for it. `price` in microdollars. `account`: who asks, by the
+    provider's name for them; None: not known.
     """
 
     mark: str | None
     body: Body
     files: Sequence[str]
     price: int
+    account: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,15 @@ class HostedJob:
 
 _RECALL = "SELECT *, clock_timestamp() - intended_at AS age FROM hosted_jobs WHERE take_id = $1"
 _INTEND = """
-    INSERT INTO hosted_jobs AS j (take_id, guild_id, provider, mark, body, files, price)
-    SELECT take_id, guild_id, $4, $5, $6, $7, $8 FROM takes
+    INSERT INTO hosted_jobs AS j (take_id, guild_id, provider, mark, body, files, price, account)
+    SELECT take_id, guild_id, $4, $5, $6, $7, $8, $9 FROM takes t
     WHERE take_id = $1 AND state = 'running' AND generator_id = $2 AND fence = $3
+        AND ($8::bigint = 0 OR EXISTS (SELECT FROM charges c
+                                       WHERE c.take_id = t.take_id AND c.provider = $4 AND c.reserved >= $8))
+    FOR SHARE OF t
     ON CONFLICT (take_id) DO UPDATE SET intended_at = clock_timestamp()
         WHERE j.external_id IS NULL AND j.outcome IS NULL AND j.mark IS NOT DISTINCT FROM excluded.mark
+            AND (j.account IS NULL OR j.account = excluded.account)
     RETURNING *, clock_timestamp() - intended_at AS age
 """
 _REMEMBER = """
@@ -80,7 +86,8 @@ _SETTLE = """
 _KNOWN = "SELECT external_id FROM hosted_jobs WHERE provider = $1 AND external_id = ANY ($2)"
 _LEFT_BEHIND = """
     SELECT j.*, clock_timestamp() - j.intended_at AS age FROM hosted_jobs j JOIN takes t USING (take_id)
-    WHERE j.provider = $1 AND j.outcome IS NULL AND t.state IN ('done', 'failed', 'cancelled')
+    WHERE j.provider = $1 AND j.outcome IS NULL AND ($2::text IS NULL OR j.account IS NULL OR j.account = $2)
+        AND t.state IN ('done', 'failed', 'cancelled')
     ORDER BY j.created_at LIMIT 20
 """
 _WAKE = """
@@ -103,10 +110,11 @@ async def recall(pool: Pool, take_id: TakeId) -> HostedJob | None:
 async def intend(pool: Pool, claim: Claim, provider: str, order: Order) -> HostedJob | None:
     """Write down that the provider is about to be asked; asked again, it is the same job. None: do not ask.
 
-    The take is somebody else's by now, or the job is known already.
+    The take is somebody else's by now, the job is known already, or nobody reserved its price with that provider. The
+    take cannot end meanwhile: its end either comes first, or finds the job.
     """
     arguments = (claim.take_id, claim.generator_id, claim.fence, provider)
-    arguments += (order.mark, order.body, order.files, order.price)
+    arguments += (order.mark, order.body, order.files, order.price, order.account)
     row = await retrying(pool, lambda conn: conn.fetchrow(_INTEND, *arguments), one_statement=True)
     return _job(row) if row else None
 
@@ -149,9 +157,12 @@ async def wake(pool: Pool, provider: str, external_id: str) -> None:
     await retrying(pool, lambda conn: conn.execute(_WAKE, WOKEN, provider, external_id), one_statement=True)
 
 
-async def left_behind(pool: Pool, provider: str) -> list[HostedJob]:
-    """Open jobs whose takes have ended without them: cancelled in line, or failed for good."""
-    return [_job(row) for row in await pool.fetch(_LEFT_BEHIND, provider)]
+async def left_behind(pool: Pool, provider: str, account: str | None = None) -> list[HostedJob]:
+    """Open jobs whose takes have ended without them: cancelled in line, or failed for good.
+
+    `account`: no other account's; None: all of them.
+    """
+    return [_job(row) for row in await pool.fetch(_LEFT_BEHIND, provider, account)]
 
 
 async def undecided(conn: Connection | Pool, within: timedelta) -> list[TakeId]:
@@ -162,7 +173,7 @@ async def undecided(conn: Connection | Pool, within: timedelta) -> list[TakeId]:
 def _job(row: asyncpg.Record) -> HostedJob:
     return HostedJob(
         take_id=row["take_id"],
-        order=Order(row["mark"], row["body"], row["files"], row["price"]),
+        order=Order(row["mark"], row["body"], row["files"], row["price"], row["account"]),
         age=row["age"],
         external_id=row["external_id"],
         outcome=Outcome(row["outcome"]) if row["outcome"] else None,

@@ -67,6 +67,14 @@ SELECT t.take_id, t.state, r.provider, c.* FROM takes t JOIN requests r USING (r
 WHERE r.provider IS DISTINCT FROM c.provider
    OR (c.take_id IS NOT NULL AND (c.settled_at IS NULL) = (t.state IN ('done', 'failed', 'cancelled')));
 
+-- promise: What may still cost something counts in its month, at its price at least.
+SELECT c.* FROM charges c JOIN hosted_jobs j USING (take_id)
+WHERE j.outcome IS NULL AND j.price > 0 AND c.paid < c.reserved;
+
+-- promise: Nobody is asked for more than was reserved.
+SELECT j.* FROM hosted_jobs j LEFT JOIN charges c USING (take_id, provider)
+WHERE j.price > coalesce(c.reserved, 0);
+
 -- promise: A clip that a provider made has its job, known and ended well.
 SELECT j.* FROM hosted_jobs j JOIN takes t USING (take_id)
 WHERE t.state = 'done' AND j.outcome IS DISTINCT FROM 'succeeded';

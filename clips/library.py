@@ -4,10 +4,11 @@ The bytes are in the blob store; a row here is what keeps them from being collec
 """
 
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from clips.domain import GuildId, Sha256, TakeId, UserId
-from clips.postgres import Connection, Pool
+from clips.postgres import Connection, Pool, retrying
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ _CLIP = """
 """
 _COPY = "SELECT copy FROM copies WHERE take_id = $1 AND limit_bytes <= $2 ORDER BY limit_bytes DESC LIMIT 1"
 _ADD_COPY = "INSERT INTO copies (take_id, limit_bytes, copy) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING"
+_FORGET_UPLOADS = "SELECT forget_uploads($1)"
 _DELETE = """
     WITH gone AS (
         UPDATE clips c SET deleted_at = now(), master = NULL FROM takes t, clips before
@@ -68,6 +70,14 @@ async def photo(pool: Pool, guild_id: GuildId, sha256: Sha256) -> StoredPhoto | 
     """A photo of this server."""
     row = await pool.fetchrow(_PHOTO, guild_id, sha256)
     return StoredPhoto(row["sha256"], row["width"], row["height"]) if row else None
+
+
+async def forget_uploads(pool: Pool, grace: timedelta) -> int:
+    """Forget photos and motion videos put before then that no request, draft or open intake names; how many.
+
+    The grace has to cover the time between a put and the request. The bytes are for `BlobStore.collect`.
+    """
+    return await retrying(pool, lambda conn: conn.fetchval(_FORGET_UPLOADS, grace), one_statement=True) or 0
 
 
 async def clip(pool: Pool, guild_id: GuildId, take_id: TakeId) -> Clip | None:

@@ -16,13 +16,16 @@ import obstore
 import pytest
 from aiohttp import web
 
-from clips import library, queue
+from clips import inputs, intakes, library, queue
 from clips.blobs import BlobDamagedError, BlobMissingError, BlobStore, Collected
-from clips.domain import GuildId, Sha256
+from clips.domain import GuildId, Sha256, UserId
 from clips.errors import RetryableError, SetupError
+from clips.inputs import Input, InputRole, StoredVideo
+from clips.intakes import Upload, Wish
 from clips.invariants import violations
+from clips.library import StoredPhoto
 from clips.postgres import Pool, retrying
-from tests.library_of import CLIP, ask_for, enqueued, settle_in
+from tests.library_of import CHANNEL, CLIP, PHOTO, ask_for, enqueued, settle_in
 
 NOW = timedelta(0)
 HOUR = timedelta(hours=1)
@@ -120,6 +123,48 @@ async def test_collection_takes_what_is_old_and_unreferenced(blobs: BlobStore, p
     assert not place(folder, old).exists()
     assert (await blobs.get(kept), await blobs.get(fresh)) == (b"kept", b"fresh")
     assert await blobs.collect(pool, HOUR) == Collected(0, 0)
+
+
+async def test_uploads_that_nothing_came_of_are_forgotten(blobs: BlobStore, pool: Pool):
+    """What a request, a draft or an open intake names stays, and so does what is on its way to a request."""
+    guild, ada = GuildId(1), UserId(2)
+    await settle_in(pool, guild)
+
+    async def photo(said: str) -> Sha256:
+        name = await blobs.put(pool, said.encode(), "image/png")
+        await library.add_photo(pool, guild, ada, StoredPhoto(name, 8, 8))
+        return name
+
+    async def video(said: str) -> Sha256:
+        name = await blobs.put(pool, said.encode(), "video/mp4")
+        await inputs.add_video(pool, guild, ada, StoredVideo(name, 8, 8, 3.0))
+        return name
+
+    photos = {said: await photo(said) for said in ("end", "reference", "drafted", "open", "refused", "asked for again")}
+    videos = {said: await video(said) for said in ("followed", "drafted to follow", "refused to follow")}
+    further = (Input(InputRole.REFERENCE, photos["reference"]), Input(InputRole.MOTION_VIDEO, videos["followed"]))
+    await enqueued(pool, ask_for(guild, ada, end_photo=photos["end"], inputs=further))
+    draft = Wish(photo=photos["drafted"], motion_video=Upload(sha256=videos["drafted to follow"]))
+    await intakes.save_draft(pool, guild, ada, draft)
+    for number, said in ((1, "open"), (2, "refused")):
+        wish = Wish(references=(Upload(sha256=photos[said]),))
+        await intakes.open_intake(
+            pool, interaction_id=number, guild_id=guild, channel_id=CHANNEL, user_id=ada, token="-", wish=wish
+        )
+    await intakes.refuse(pool, 2, "No.")
+    await age(pool)
+    assert photos["asked for again"] == await photo("asked for again")
+    assert await library.forget_uploads(pool, HOUR) == 2
+    assert [said for said, name in photos.items() if await library.photo(pool, guild, name) is None] == ["refused"]
+    gone = [said for said, name in videos.items() if await inputs.video(pool, guild, name) is None]
+    assert gone == ["refused to follow"]
+    assert await library.photo(pool, guild, PHOTO) is not None
+    # The master of `settle_in` goes with them: nobody refers to it.
+    assert await blobs.collect(pool, HOUR) == Collected(3, 1 + len("refused" + "refused to follow"))
+    # Once the draft and the intake are over, what they named goes too.
+    await pool.execute("DELETE FROM drafts")
+    await pool.execute("UPDATE intakes SET finished_at = now(), refusal = 'No.'")
+    assert await library.forget_uploads(pool, HOUR) == 3
 
 
 async def test_a_deleted_clips_record_outlives_its_bytes(blobs: BlobStore, pool: Pool, folder: Path):

@@ -13,9 +13,10 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from clips import paid, queue
+from clips import hosted_jobs, paid, queue
 from clips.domain import GuildId, Lane, RequestId
 from clips.errors import MemberError, SetupError
+from clips.hosted_jobs import Order, Outcome
 from clips.invariants import violations
 from clips.paid import DOLLAR, Approval, dollars_of
 from clips.postgres import Pool
@@ -155,6 +156,43 @@ async def test_a_cost_that_is_known_only_after_the_end_puts_the_sum_right(books:
     await paid.note_cost(books, cancelled.take_id, 40_000)
     await paid.note_cost(books, cancelled.take_id, 1_000)
     assert await month(books) == Approval(GUILD, PROVIDER, 10 * DOLLAR, 0, 250_000 + 41_000)
+
+
+async def test_a_cancel_frees_nothing_that_the_provider_may_still_charge(books: Pool):
+    """Asked for and cancelled, again and again, before the provider's word comes: the cap holds all the same."""
+    await paid.approve(books, GUILD, PROVIDER, DOLLAR)
+    jobs: list[Claim] = []
+    for number in range(3):
+        await enqueued(books, paid_ask(takes=1))
+        jobs.append(await claimed(books))
+        assert await hosted_jobs.intend(books, jobs[-1], PROVIDER, Order(f"photo {number}", {}, [], PRICE))
+        await hosted_jobs.remember(books, jobs[-1].take_id, PROVIDER, f"p{number}")
+        await queue.stop(books, jobs[-1], SECOND)
+        assert await month(books) == Approval(GUILD, PROVIDER, DOLLAR, 0, (number + 1) * PRICE)
+    assert "$0.10 of that is left" in await refused(books, paid_ask(takes=1))
+    first, second, third = (job.take_id for job in jobs)
+    await hosted_jobs.settle(books, first, Outcome.CANCELLED, 0)
+    await hosted_jobs.settle(books, second, Outcome.CANCELLED, 400_000)
+    await paid.note_cost(books, third, 40_000)  # of another prediction: its own may still cost its price
+    assert (await month(books)).spent == 400_000 + PRICE + 40_000
+    await hosted_jobs.settle(books, third, Outcome.CANCELLED, 50_000)
+    assert await month(books) == Approval(GUILD, PROVIDER, DOLLAR, 0, 400_000 + 90_000)
+
+
+async def test_a_provider_is_asked_only_for_what_was_reserved_with_it(books: Pool):
+    """A generator whose catalogue differs from the bot's: the model was free, cheaper or another provider's."""
+    await paid.approve(books, GUILD, PROVIDER, DOLLAR)
+    for ask, provider, price, asked in (
+        (ask_for(GUILD, ADA, model="kling", takes=1), PROVIDER, PRICE, False),
+        (paid_ask(takes=1), PROVIDER, PRICE + 1, False),
+        (paid_ask(takes=1), "fal", PRICE, False),
+        (paid_ask(takes=1), PROVIDER, PRICE, True),
+    ):
+        await enqueued(books, ask)
+        claim = await claimed(books)
+        job = await hosted_jobs.intend(books, claim, provider, Order(f"photo {claim.take_id}", {}, [], price))
+        assert (job is not None) is asked
+        await queue.stop(books, claim, SECOND)
 
 
 async def test_a_cancel_and_a_second_delivery_reserve_and_settle_once(books: Pool):

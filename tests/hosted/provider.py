@@ -40,6 +40,7 @@ class Provider:
     output: str = "clip"
     error: str = "the model fell over"
     key: str = KEY
+    account: str = "juno"
     uploads_refused: int = 0
     listing_forgets: bool = False
     held: bool = False
@@ -100,7 +101,7 @@ class Provider:
         return await handler(request)
 
     async def _account(self, request: web.Request) -> web.Response:
-        return web.json_response({"type": "user", "username": "juno"})
+        return web.json_response({"type": "user", "username": self.account})
 
     async def _upload(self, request: web.Request) -> web.Response:
         if self.uploads_refused:

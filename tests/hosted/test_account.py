@@ -11,12 +11,13 @@ from uuid import uuid4
 import pytest
 from pydantic import SecretStr
 
-from clips import hosted_jobs, queue
+from clips import hosted_jobs, paid, queue
 from clips.catalog import Catalog
 from clips.checkpoints import Checkpoints
 from clips.domain import ClipSpec, RequestId, TakeState
 from clips.errors import SetupError
 from clips.notices import listen
+from clips.paid import DOLLAR
 from clips.postgres import Session
 from clips.settings import Settings
 from generator.__main__ import wanted_models
@@ -29,7 +30,7 @@ from generator.stations import offer, stations
 from generator.stopping import Stopping
 from generator.takes import Workshop
 from generator.worker import Worker
-from tests.generator.studio import BOUND, Studio
+from tests.generator.studio import BOUND, GUILD, Studio
 from tests.hosted.provider import KEY, Provider
 
 MODEL = Catalog.load().find("wan-2.7-i2v")
@@ -45,7 +46,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def ask(room: Studio, user_id: int = 11, takes: int = 1) -> RequestId:
     await queue.announce(room.pool, uuid4(), "gone", [MODEL.name], [])
-    return await room.ask(MODEL.plan(SPEC, (320, 240)), user_id=user_id, spec=SPEC, takes=takes)
+    await paid.approve(room.pool, GUILD, "replicate", 100 * DOLLAR)
+    plan = MODEL.plan(SPEC, (320, 240))
+    return await room.ask(plan, user_id=user_id, spec=SPEC, takes=takes, provider="replicate")
 
 
 @asynccontextmanager
@@ -133,6 +136,16 @@ async def test_credit_that_runs_out_costs_no_attempt(room: Studio, provider: Pro
     assert (take.state, take.attempts, provider.paid) == (TakeState.DONE, 0, 1)
 
 
+async def test_what_was_asked_for_without_a_price_is_not_paid_for(room: Studio, provider: Provider):
+    """The model was the host's own when the member asked, and nobody approved what it costs by now."""
+    await queue.announce(room.pool, uuid4(), "gone", [MODEL.name], [])
+    request = await room.ask(replace(MODEL.plan(SPEC, (320, 240)), microdollars=0), spec=SPEC)
+    async with working(room, provider):
+        [take] = await room.ended(request)
+    assert (take.state, take.attempts, provider.predictions) == (TakeState.FAILED, 0, {})
+    assert take.error is not None and "asked for without a price" in take.error
+
+
 async def test_a_cancel_reaches_the_provider(room: Studio, provider: Provider):
     provider.held = True
     request = await ask(room)
@@ -165,6 +178,28 @@ async def test_what_a_take_left_behind_is_ended(room: Studio, provider: Provider
         await account.end(replace(job, external_id=None, order=replace(job.order, mark="nowhere")))
     assert provider.cancelled == list(provider.predictions)
     assert await hosted_jobs.left_behind(room.pool, "replicate") == []
+
+
+async def test_what_one_account_was_asked_for_another_leaves_alone(room: Studio, provider: Provider):
+    """A second key: its account neither finds the first one's prediction nor asks for another, nor settles it."""
+    provider.held = True
+    request = await ask(room)
+    async with working(room, provider) as (_, stopping):
+        await room.until(request, lambda whole: whole.takes[0].phase == "part")
+        stopping.ask()
+        stopping.ask()
+        await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)
+    provider.account, provider.held = "theo", False
+    async with working(room, provider):
+        await room.until(request, lambda whole: whole.takes[0].state is TakeState.BACKOFF)
+    await queue.cancel(room.pool, request)
+    assert await hosted_jobs.left_behind(room.pool, "replicate", "theo") == []
+    [job] = await hosted_jobs.left_behind(room.pool, "replicate", "juno")
+    assert (job.order.account, job.outcome, len(provider.predictions)) == ("juno", None, 1)
+    assert provider.cancelled == []
+    # It may still cost its price.
+    [approval] = await paid.approvals(room.pool, GUILD)
+    assert (approval.reserved, approval.spent) == (0, MODEL.plan(SPEC, (320, 240)).microdollars)
 
 
 async def test_without_a_key_the_host_is_told_which_models_need_it(room: Studio):

@@ -70,7 +70,7 @@ class ReplicateAccount:
             await asyncio.sleep(_EVERY)
             await self.gate.opens()
             try:
-                jobs = await hosted_jobs.left_behind(self._pool, PROVIDER)
+                jobs = await hosted_jobs.left_behind(self._pool, PROVIDER, self._api.account)
             except OUTAGE:
                 continue
             for job in jobs:

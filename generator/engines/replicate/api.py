@@ -92,6 +92,10 @@ class Uploaded(BaseModel):
     urls: Urls
 
 
+class _Account(BaseModel):
+    username: str | None = None
+
+
 class _Page(BaseModel):
     results: list[Prediction]
     next: str | None = None
@@ -112,6 +116,8 @@ class Replicate:
     """One account. The key goes into a header of requests to the API and nowhere else."""
 
     def __init__(self, session: aiohttp.ClientSession, base: URL, key: SecretStr) -> None:
+        self.account: str | None = None
+        """The provider's name for whose key it is, once that was checked."""
         self._session = session
         self._base = base
         self._key = SecretStr(key.get_secret_value().strip())
@@ -131,7 +137,7 @@ class Replicate:
     async def check(self) -> None:
         """Return if the key is taken. Raises `AccountError`, `RetryableError`."""
         try:
-            await self._asked("GET", "/v1/account")
+            self.account = _read(_Account, await self._asked("GET", "/v1/account")).username
         except RefusedError as error:
             raise AccountError(f"Replicate does not let the key in REPLICATE_API_TOKEN in: {error}.") from error
         except HasteError as error:

@@ -6,7 +6,7 @@ for it (`paying`). An engine that is stopped leaves the prediction running; the 
 
 import asyncio
 
-from clips.errors import CancelledError
+from clips.errors import CancelledError, MemberError
 from generator.engines.base import Context, Job, Sink
 from generator.engines.replicate.rendering import Bench, Rendering
 
@@ -24,6 +24,12 @@ class ReplicateEngine:
         """See `Engine.render`. Of a cancelled take the prediction is cancelled too; otherwise it is left to go on."""
         if job.memory is None or job.folder is None or len(job.takes) != 1:
             raise ValueError("what is paid for is remembered, and one take at a time")
+        if job.plan.microdollars <= 0:
+            # Asked for by a catalogue in which it costs nothing: nobody approved what it costs here.
+            raise MemberError(
+                f"{self._bench.model.title} is billed by its provider, and this was asked for without a price. Ask "
+                "again, or pick another model."
+            )
         rendering = Rendering(self._bench, job, job.takes[0], job.memory, job.folder)
         work = asyncio.create_task(rendering.run())
         try:

@@ -116,6 +116,9 @@ class Rendering:
         job = await self._memory.recall()
         if job is not None:
             self._files = list(job.order.files)
+            if job.order.account not in {None, self._bench.api.account}:
+                # Not to be found from here: what pays for it may come for it, and nobody pays twice.
+                raise RetryableError(f"it was asked for by another account, {job.order.account}")
         try:
             if job is None:
                 return await self._bench.cashier.predicted(self._memory, await self._order())
@@ -169,7 +172,7 @@ class Rendering:
         body: dict[str, object] = {"version": version, "input": given}
         if self._bench.calls.address is not None:
             body |= {"webhook": self._bench.calls.address, "webhook_events_filter": ["completed"]}
-        return Order(mark, body, self._files, self._job.plan.microdollars)
+        return Order(mark, body, self._files, self._job.plan.microdollars, self._bench.api.account)
 
     async def _version(self) -> str:
         """What is asked for: an official model by its name, a community's by its version too."""
