@@ -52,6 +52,10 @@ BEGIN
         WHERE guild_id = charge.guild_id AND provider = charge.provider AND month = charge.month;
 END $$;
 
+-- What was settled at nothing before this, and is still open.
+SELECT note_cost(take_id, 0) FROM charges JOIN hosted_jobs USING (take_id)
+    WHERE settled_at IS NOT NULL AND outcome IS NULL;
+
 -- An upload goes only once nothing names it; without these each one that goes would read all requests.
 CREATE INDEX requests_by_photo ON requests (guild_id, photo);
 CREATE INDEX requests_by_end_photo ON requests (guild_id, end_photo) WHERE end_photo IS NOT NULL;
