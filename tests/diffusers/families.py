@@ -12,12 +12,15 @@ import tiny_wan
 from engine_harness import Collected, Told, job_of
 from tiny import Tiny
 
-from clips.catalog import Model
+from clips.catalog import Catalog, Model
 from clips.domain import ClipSpec
 from generator.engines.base import Job, TakeSeed
 from generator.engines.diffusers.engine import DiffusersEngine
 
 FAMILIES: tuple[Tiny, ...] = (*tiny_wan.TINIES, *tiny_ltx.TINIES, *tiny_unets.TINIES, *tiny_dits.TINIES)
+
+ONE_EACH = tuple({Catalog.load().find(tiny.entry).family: tiny for tiny in reversed(FAMILIES)}.values())
+"""One of each adapter, the last family first."""
 
 WORDS = ClipSpec(model="tiny", motion="the leaves rustle")
 

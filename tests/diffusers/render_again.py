@@ -1,4 +1,4 @@
-"""A fresh process that renders seed 7 of every family, the last one first: `render_again PHOTO FOLDER`."""
+"""A fresh process that renders seed 7 with every adapter, the last one first: `render_again PHOTO FOLDER`."""
 
 import asyncio
 import sys
@@ -9,11 +9,11 @@ from generator.engines.diffusers.engine import DiffusersEngine
 assert "torch" not in sys.modules, "the engine is light until it loads"
 
 from engine_harness import Told  # noqa: E402
-from families import FAMILIES, Loaded, digest  # noqa: E402
+from families import ONE_EACH, Loaded, digest  # noqa: E402
 
 
 async def main(photo: Path, folder: Path) -> None:
-    for tiny in reversed(FAMILIES):
+    for tiny in ONE_EACH:
         model = tiny.model(folder / tiny.entry)
         one = Loaded(tiny, folder, model, await DiffusersEngine.load(model, "cpu", Told()), photo)
         sys.stdout.write(digest(await one.render(one.job(7))) + "\n")
