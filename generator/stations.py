@@ -52,7 +52,9 @@ async def stations(
                 f"REPLICATE_API_TOKEN is not set, and {', '.join(hosted)} runs there. Set it, or leave that out of "
                 "ZOETROPE_MODELS."
             )
-        account = await stack.enter_async_context(ReplicateAccount.open(settings.replicate_url, key, pool, calls))
+        account = await stack.enter_async_context(
+            ReplicateAccount.open(settings.replicate_url, key, pool, hosted.values(), calls)
+        )
         await stack.enter_async_context(beside(stopping, account.keep()))
         found.append(Station(hosted, account, settings.hosted_at_once, account.gate))
     for name, model in models.items():

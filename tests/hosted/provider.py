@@ -41,7 +41,8 @@ class Provider:
     error: str = "the model fell over"
     key: str = KEY
     account: str = "juno"
-    uploads_refused: int = 0
+    uploads: deque[str] = field(default_factory=deque[str])
+    """A status refuses one, an empty word takes it."""
     listing_forgets: bool = False
     held: bool = False
     """Predictions stay as they are until this is False."""
@@ -104,9 +105,8 @@ class Provider:
         return web.json_response({"type": "user", "username": self.account})
 
     async def _upload(self, request: web.Request) -> web.Response:
-        if self.uploads_refused:
-            self.uploads_refused -= 1
-            return _said(503, "try again")
+        if word := self.uploads.popleft() if self.uploads else "":
+            return _said(int(word), "try again")
         reader = await request.multipart()
         part: Any = await reader.next()
         assert part is not None and part.name == "content"

@@ -133,6 +133,7 @@ class Rehearsal:
         *,
         spec: ClipSpec | None = None,
         photo: bool = True,
+        end_photo: bool = False,
         stop: Exception | None = None,
         at: str = "",
     ) -> Attempt:
@@ -140,7 +141,8 @@ class Rehearsal:
         model = CATALOG.find(name)
         wish = replace(spec or ClipSpec("", motion="waves roll in", seconds=min(2, model.longest)), model=name)
         attempt = Attempt(self.folder, stop, lambda: self.status == at)
-        inputs = {"photo": _photo(self.folder)} if photo else {}
+        names = [name for name, given in (("photo", photo), ("end_photo", end_photo)) if given]
+        inputs = {name: _photo(self.folder) for name in names}
         job = Job(wish, model.plan(wish, (320, 240)), inputs, [TakeSeed(1, 7)], self.folder, self.notebook)
         await self._engine(model).render(job, attempt, attempt)
         return attempt

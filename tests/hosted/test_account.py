@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
+from yarl import URL
 
 from clips import hosted_jobs, paid, queue
 from clips.catalog import Catalog
@@ -24,6 +25,7 @@ from generator.__main__ import wanted_models
 from generator.engines.loading import Shelf
 from generator.engines.replicate import account as accounts
 from generator.engines.replicate.account import ReplicateAccount
+from generator.engines.replicate.api import Replicate
 from generator.engines.replicate.paying import Pace
 from generator.heartbeat import Heartbeat, Identity, Offer
 from generator.stations import offer, stations
@@ -59,7 +61,9 @@ async def working(
     identity, stopping = Identity(uuid4(), "test", [MODEL.name]), Stopping(5)
     async with AsyncExitStack() as stack:
         notices = await stack.enter_async_context(listen(room.dsn, Session("test"), (queue.READY, queue.CANCELLED)))
-        account = await stack.enter_async_context(ReplicateAccount.open(provider.address, SecretStr(KEY), room.pool))
+        account = await stack.enter_async_context(
+            ReplicateAccount.open(provider.address, SecretStr(KEY), room.pool, [MODEL])
+        )
 
         def offered() -> Offer:
             trouble = account.gate.trouble
@@ -170,13 +174,14 @@ async def test_what_a_take_left_behind_is_ended(room: Studio, provider: Provider
         await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)
     assert await hosted_jobs.left_behind(room.pool, "replicate") == []
     await queue.cancel(room.pool, request)
-    async with ReplicateAccount.open(provider.address, SecretStr(KEY), room.pool) as account:
+    async with ReplicateAccount.open(provider.address, SecretStr(KEY), room.pool, [MODEL]) as account:
         [job] = await hosted_jobs.left_behind(room.pool, "replicate")
         await account.end(job)
         # An intent of which nobody knows what became: looked for, and not there.
         await room.pool.execute("UPDATE hosted_jobs SET outcome = NULL, ended_at = NULL, microdollars = NULL")
         await account.end(replace(job, external_id=None, order=replace(job.order, mark="nowhere")))
     assert provider.cancelled == list(provider.predictions)
+    assert set(provider.deleted) == set(provider.files) != set()
     assert await hosted_jobs.left_behind(room.pool, "replicate") == []
 
 
@@ -200,6 +205,31 @@ async def test_what_one_account_was_asked_for_another_leaves_alone(room: Studio,
     # It may still cost its price.
     [approval] = await paid.approvals(room.pool, GUILD)
     assert (approval.reserved, approval.spent) == (0, MODEL.plan(SPEC, (320, 240)).microdollars)
+
+
+async def test_one_that_was_left_behind_costs_what_its_machine_does(room: Studio, provider: Provider):
+    spec = ClipSpec("pia-hosted", motion="waves roll in", seconds=2)
+    pia = Catalog.load().find(spec.model)
+    await queue.announce(room.pool, uuid4(), "gone", [pia.name], [])
+    await paid.approve(room.pool, GUILD, "replicate", DOLLAR)
+    plan = pia.plan(spec, (320, 240))
+    request = await room.ask(plan, spec=spec, provider="replicate")
+    claim = await queue.claim(room.pool, uuid4(), [pia.name], [], LEASE)
+    assert claim is not None and pia.hosted is not None
+    async with Replicate.open(URL(provider.address), SecretStr(KEY)) as api:
+        prediction = await api.create({"version": f"{pia.hosted.slug}:{pia.hosted.version}", "input": {}})
+    order = hosted_jobs.Order(
+        "mark", {"version": f"{pia.hosted.slug}:{pia.hosted.version}"}, [], plan.microdollars, "juno"
+    )
+    await hosted_jobs.intend(room.pool, claim, "replicate", order)
+    await hosted_jobs.remember(room.pool, claim.take_id, "replicate", prediction.id)
+    await queue.fail(room.pool, claim, retry=False, error="It broke.", fault="-")
+    await room.ended(request)
+    provider.predictions[prediction.id]["status"] = "processing"
+    async with ReplicateAccount.open(provider.address, SecretStr(KEY), room.pool, [pia]) as account:
+        [job] = await hosted_jobs.left_behind(room.pool, "replicate", "juno")
+        await account.end(job)
+    assert await room.pool.fetchval("SELECT microdollars FROM hosted_jobs") == 14_000
 
 
 async def test_without_a_key_the_host_is_told_which_models_need_it(room: Studio):

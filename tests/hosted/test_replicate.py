@@ -194,6 +194,14 @@ async def test_a_cancel_ends_the_prediction_and_costs_what_had_begun(stage: Rehe
     assert (stage.notebook.outcome, stage.notebook.microdollars) == (Outcome.CANCELLED, cost)
 
 
+async def test_uploads_of_an_order_that_was_never_written_down_are_taken_back(stage: Rehearsal):
+    stage.provider.uploads.extend(["", "503", "503", "503"])
+    with pytest.raises(SwitchedOffError):
+        await stage.attempt(end_photo=True)
+    assert stage.notebook.order is None
+    assert stage.provider.deleted == list(stage.provider.files) != []
+
+
 async def test_a_stop_leaves_the_prediction_to_the_next_attempt(stage: Rehearsal):
     stage.provider.held = True
     with pytest.raises(StoppingError):
@@ -306,7 +314,7 @@ async def test_an_account_that_takes_no_work_closes_its_gate_and_the_take_waits(
         case "credit":
             stage.provider.create.append("402")
         case _:
-            stage.provider.uploads_refused = 3
+            stage.provider.uploads.extend(["503"] * 3)
     with pytest.raises(SwitchedOffError):
         await stage.attempt()
     assert not stage.gate.open and stage.gate.trouble

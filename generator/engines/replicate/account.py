@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Self
 
 from pydantic import SecretStr
@@ -19,7 +20,8 @@ from generator.engines.gates import Gate
 from generator.engines.replicate.api import RefusedError, Replicate
 from generator.engines.replicate.engine import ReplicateEngine
 from generator.engines.replicate.paying import Cashier, Pace, UndecidedError
-from generator.engines.replicate.rendering import CHARGED, Bench
+from generator.engines.replicate.rendering import Bench
+from generator.engines.replicate.settling import cost, settle
 from generator.engines.wakes import Calls
 
 log = logging.getLogger(__name__)
@@ -33,21 +35,27 @@ _EVERY = 60.0
 class ReplicateAccount:
     """Gives the engines of its models; nothing of theirs is in memory here. `keep` runs beside them."""
 
-    def __init__(self, api: Replicate, pool: Pool, pace: Pace, calls: Calls | None = None) -> None:
+    def __init__(
+        self, api: Replicate, pool: Pool, pace: Pace, models: Iterable[Model], calls: Calls | None = None
+    ) -> None:
         self._api = api
         self._pool = pool
         self._pace = pace
         self._calls = calls or Calls()
+        hosted = [model.hosted for model in models if model.hosted]
+        self._rates = {one.slug: one.usd_gpu_second for one in hosted}
         self._cashier = Cashier(api, self._taken, pace)
         self.gate = Gate("Replicate", api.check)
         self.loaded: list[str] = []
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, key: SecretStr, pool: Pool, calls: Calls | None = None) -> AsyncGenerator[Self]:
+    async def open(
+        cls, url: str, key: SecretStr, pool: Pool, models: Iterable[Model], calls: Calls | None = None
+    ) -> AsyncGenerator[Self]:
         """The account behind a key, checked: it is announced closed where the key is not taken."""
         async with Replicate.open(URL(url), key) as api:
-            account = cls(api, pool, PACE, calls)
+            account = cls(api, pool, PACE, models, calls)
             await account.gate.examine()
             yield account
 
@@ -87,22 +95,26 @@ class ReplicateAccount:
                 found = await self._cashier.search(job)
             except UndecidedError as error:
                 log.critical("Take %d may have cost something at Replicate: %s.", job.take_id, error)
-                await hosted_jobs.settle(self._pool, job.take_id, Outcome.UNDECIDED, job.order.price)
+                await self._settle(job, Outcome.UNDECIDED, job.order.price)
                 return
             if found is None:
-                await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, 0)
+                await self._settle(job, Outcome.CANCELLED, 0)
                 return
             external_id = found.id
         await self._api.cancel(external_id)
         try:
             prediction = await self._api.get(external_id)
         except RefusedError:  # forgotten there
-            await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, job.order.price)
+            await self._settle(job, Outcome.CANCELLED, job.order.price)
             return
         if prediction.over:
-            cost = job.order.price if prediction.status in CHARGED else 0
-            await hosted_jobs.settle(self._pool, job.take_id, Outcome.CANCELLED, cost)
+            rate = self._rates.get(str(job.order.body.get("version")).partition(":")[0])
+            await self._settle(job, Outcome.CANCELLED, cost(prediction, job.order.price, rate))
             log.info("The prediction of take %d, which is over, has ended: %s.", job.take_id, prediction.status)
+
+    async def _settle(self, job: HostedJob, outcome: Outcome, microdollars: int) -> None:
+        note = partial(hosted_jobs.settle, self._pool, job.take_id)
+        await settle(self._api, note, job.order.files, outcome, microdollars)
 
     async def _taken(self, external_ids: Sequence[str]) -> set[str]:
         return await hosted_jobs.known(self._pool, PROVIDER, external_ids)

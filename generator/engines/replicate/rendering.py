@@ -22,6 +22,7 @@ from generator.engines.gates import Gate
 from generator.engines.http import ForbiddenAddressError, GoneError, UnusableError, download, part_after, pauses
 from generator.engines.replicate.api import AccountError, HasteError, Prediction, RefusedError, Replicate
 from generator.engines.replicate.paying import Cashier, Pace, UndecidedError, patiently
+from generator.engines.replicate.settling import cost, remove, settle
 from generator.engines.replicate.words import refusal
 from generator.engines.wakes import Calls
 
@@ -34,7 +35,6 @@ _SMALL = 8 * 1024 * 1024
 _BOOT, _PER_SECOND = 20.0, 12.0
 """Seconds that a prediction takes, and more for each second of its clip: for a bar, no promise."""
 _PARTS = 100
-CHARGED = {"succeeded", "canceled"}
 _TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".mp4": "video/mp4"}
 
 
@@ -94,6 +94,8 @@ class Rendering:
         """The member cancelled: end the prediction too, and note what it cost. What fails here is tidied up later."""
         try:
             job = await self._memory.recall()
+            if job is None:
+                await self._take_back()
             if job is None or job.external_id is None:
                 return
             await self._bench.api.cancel(job.external_id)
@@ -121,7 +123,7 @@ class Rendering:
                 raise RetryableError(f"it was asked for by another account, {job.order.account}")
         try:
             if job is None:
-                return await self._bench.cashier.predicted(self._memory, await self._order())
+                return await self._bench.cashier.predicted(self._memory, await self._ordered())
             if job.external_id is not None:
                 return await self._known(job, job.external_id)
             if job.outcome is not None:
@@ -134,14 +136,14 @@ class Rendering:
             await self._settle(Outcome.UNDECIDED, self._job.plan.microdollars)
             raise MemberError(
                 f"{self._title}'s provider was asked for this and does not say whether it began. It is not asked "
-                "twice, so that nothing is paid twice; the staff can see it. Try again."
+                "twice, so that nothing is paid twice; the host of this bot is told. Try again."
             ) from error
         except RefusedError as error:
             await self._settle(Outcome.FAILED, 0)
             log.warning("Replicate refuses what %s asks for: %s", self._bench.model.name, error)
             raise MemberError(
-                f"{self._title}'s provider does not take this request (“{error.detail}”). Tell the staff, or pick "
-                "another model."
+                f"{self._title}'s provider does not take this request (“{error.detail}”). Tell the host of "
+                "this bot, or pick another model."
             ) from error
 
     async def _known(self, job: HostedJob, external_id: str) -> Prediction:
@@ -150,6 +152,14 @@ class Rendering:
         except RefusedError as error:
             await self._settle(Outcome.FAILED, job.order.price)
             raise MemberError(f"{self._title}'s provider has lost this. Try again.") from error
+
+    async def _ordered(self) -> Order:
+        """The order. Where there comes none, nobody will ever know of what was uploaded so far: it goes again."""
+        try:
+            return await self._order()
+        except BaseException:
+            await self._take_back()
+            raise
 
     async def _order(self) -> Order:
         """Upload what the model needs; the first file's address is the take's mark."""
@@ -236,26 +246,19 @@ class Rendering:
         return fetched
 
     def _cost(self, prediction: Prediction, made: Encoded | None = None) -> int:
-        """What the provider charges, in microdollars: its machine's time, else the seconds that came out.
-
-        One cancelled while it ran may be charged; one that was aborted before it began or that failed is not.
-        """
+        """What the provider charges, in microdollars, for the seconds that came out."""
         hosted, plan, spec = self._bench.hosted, self._job.plan, self._job.spec
-        if hosted.usd_gpu_second is not None and prediction.metrics and prediction.metrics.predict_time is not None:
-            return round(hosted.usd_gpu_second * prediction.metrics.predict_time * 1e6)
-        if prediction.status not in CHARGED:
-            return 0
         seconds = made.seconds if made else plan.seconds
-        return hosted.microdollars(seconds, self._bench.model.size_of(spec), sound=spec.audible)
+        quote = hosted.microdollars(seconds, self._bench.model.size_of(spec), sound=spec.audible)
+        return cost(prediction, quote, hosted.usd_gpu_second)
 
     async def _settle(self, outcome: Outcome, microdollars: int) -> None:
-        """Write down how it ended, and remove the member's files from the provider."""
-        await self._memory.settle(outcome, microdollars)
-        for file_id in self._files:
-            try:
-                await self._bench.api.delete_file(file_id)
-            except (RetryableError, RefusedError, HasteError, AccountError) as error:
-                log.warning("An upload stays at Replicate until it expires: %s", error)
+        await settle(self._bench.api, self._memory.settle, self._files, outcome, microdollars)
+
+    async def _take_back(self) -> None:
+        """Remove what was uploaded for an order that was never written down."""
+        files, self._files = self._files, []
+        await remove(self._bench.api, files)
 
 
 def _small(path: Path) -> Path:
