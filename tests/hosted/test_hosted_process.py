@@ -25,10 +25,13 @@ from tests.test_motion_video import movie
 
 _KINDS = {"motion_video": "mp4", "references": "jpg"}
 KILLED = {
+    Checkpoint.CLAIMED: "wan-2.6-i2v",
     Checkpoint.INTENDED: "wan-2.7-i2v",
     Checkpoint.CREATED: "gen4-turbo",
     Checkpoint.REMEMBERED: "hailuo-2.3-fast",
     Checkpoint.FETCHED: "seedance-1-pro",
+    Checkpoint.STORED: "pia-hosted",
+    Checkpoint.RECORDED: "video-01-live",
 }
 """Each checkpoint has a model of its own, so that the generator that dies there has that take and no other."""
 OTHERS = [model for model in Catalog.load() if model.paid and model.name not in KILLED.values()]
@@ -46,11 +49,10 @@ async def stage(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Stage]:
     """A sandbox, a bot in it, and a server whose host pays."""
     async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
         made = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
-        await made.rule(max_running=4, confirm_above=paid.DOLLAR)
+        await made.rule(max_running=len(KILLED), confirm_above=paid.DOLLAR)
         await paid.approve(pool, HOME, "replicate", 20 * paid.DOLLAR)
         await made.announce("sketch", *KILLED.values(), *(model.name for model in OTHERS))
-        async with made.playing():
-            yield made
+        yield made
         await made.promises_hold()
 
 
@@ -65,21 +67,22 @@ async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_genera
 ):
     juno = stage.person(seed.JUNO)
     lobby = await juno.channel("lobby")
-    for model in KILLED.values():
-        await stage.animate(juno, lobby, model=model, takes=1, length=2.0)
-    async with AsyncExitStack() as stack:
-        dying = [
-            await stack.enter_async_context(generator(stage, provider, models=model, kill_at=checkpoint))
-            for checkpoint, model in KILLED.items()
-        ]
-        for one in dying:
-            assert await one.ended() == -signal.SIGKILL, one.said
-    async with generator(stage, provider) as last:
-        for model in OTHERS:
-            await _ask(stage, juno, lobby, model)
-        await stage.animate(juno, lobby, model="sketch", takes=1, length=1.0)
-        replies = await stage.replies(juno, lobby)
-        assert await last.stopped() == 0, last.said
+    async with stage.playing():
+        for model in KILLED.values():
+            await stage.animate(juno, lobby, model=model, takes=1, length=2.0)
+        async with AsyncExitStack() as stack:
+            dying = [
+                await stack.enter_async_context(generator(stage, provider, models=model, kill_at=checkpoint))
+                for checkpoint, model in KILLED.items()
+            ]
+            for one in dying:
+                assert await one.ended() == -signal.SIGKILL, one.said
+        async with generator(stage, provider) as last:
+            for model in OTHERS:
+                await _ask(stage, juno, lobby, model)
+            await stage.animate(juno, lobby, model="sketch", takes=1, length=1.0)
+            replies = await stage.replies(juno, lobby)
+            assert await last.stopped() == 0, last.said
     models = len(KILLED) + len(OTHERS)
     assert [len(reply["attachments"]) for reply in replies] == [1] * (models + 1)
     takes = [take for request_id in await stage.request_ids() for take in (await stage.read(request_id)).takes]
@@ -90,6 +93,26 @@ async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_genera
     charged = await stage.pool.fetch("SELECT paid FROM charges WHERE settled_at IS NOT NULL")
     assert sorted(row["paid"] for row in charged) == sorted(row["microdollars"] for row in costs)
     assert KEY not in "".join(one.said for one in (*dying, last))
+
+
+async def test_a_hosted_take_is_paid_once_and_answered_once_when_who_posts_it_is_killed(
+    stage: Stage, provider: Provider
+):
+    juno = stage.person(seed.JUNO)
+    lobby = await juno.channel("lobby")
+    async with stage.playing():
+        await stage.animate(juno, lobby, model="wan-2.7-i2v", takes=1, length=2.0)
+        await stage.shown(juno, lobby, lambda message: message["components"])
+    posting = partial(generator, stage, provider, token=seed.TOKEN, discord_url=stage.box.address)
+    async with posting(kill_at=Checkpoint.POSTED_NOT_MARKED) as dying:
+        assert await dying.ended() == -signal.SIGKILL, dying.said
+    # What was being posted is free at once, and not a minute later when its lease ends.
+    await stage.pool.execute("UPDATE deliveries SET lease_until = now() WHERE lease_until IS NOT NULL")
+    async with posting():
+        [reply] = await stage.replies(juno, lobby)
+    assert len(reply["attachments"]) == 1
+    [take] = (await stage.last()).takes
+    assert (take.state, provider.paid, len(provider.predictions)) == (TakeState.DONE, 1, 1)
 
 
 async def _ask(stage: Stage, juno: Person, channel: str, model: Model) -> None:
