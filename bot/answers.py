@@ -15,6 +15,7 @@ from clips.intakes import Wish
 from clips.paid import dollars_of
 from clips.queue import Place
 from clips.requests import Ask
+from clips.wishes import wishes_named
 from courier.message import MOST_CHARACTERS
 from courier.wording import count_of_takes, credits_of, moment
 
@@ -93,24 +94,6 @@ def _left_out(model: Model, wishes: Sequence[Accepts]) -> str:
     return f"{model.title} does not take {wishes_named(wishes)}: left out."
 
 
-def wishes_named(wishes: Sequence[Accepts]) -> str:
-    """What a model takes, in words: “an end photo and sound”."""
-    words = [_WORDS.get(wish, wish.replace("_", " ")) for wish in wishes]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-_WORDS = {
-    Accepts.PHOTO: "a photo",
-    Accepts.END_PHOTO: "an end photo",
-    Accepts.REFERENCES: "reference images",
-    Accepts.MOTION_VIDEO: "a motion video",
-    Accepts.AMBIENT: "ambient sound",
-    Accepts.CAMERA_DIRECTION: "words for the camera",
-    Accepts.SUBJECT: "words for the subject",
-    Accepts.SPEED: "words for the speed",
-}
-
-
 def _when(facts: Accepted) -> str:
     if facts.place is None:
         return ""
@@ -139,10 +122,11 @@ def too_long(wanted: int, possible: int, wait: float, rules: Rules, *, free: boo
 def price_asked(ask: Ask, model: Model, rules: Rules, left_out: Sequence[Accepts]) -> str:
     """A click that costs real money, and more of it than the server lets a click cost unasked."""
     each, price = dollars_of(ask.plan.microdollars), dollars_of(ask.takes * ask.plan.microdollars)
-    takes = "1 take" if ask.takes == 1 else f"{count_of_takes(ask.takes)} at {each}"
+    seconds = f"{ask.plan.seconds:.1f} s"
+    takes = f"1 take of {seconds}" if ask.takes == 1 else f"{count_of_takes(ask.takes)} of {seconds}, each {each},"
     question = (
-        f"**This costs {price} of real money:** {takes} with {model.title}, {ask.plan.seconds:.1f} s each. The host of "
-        f"this bot pays it, and this server asks first above {dollars_of(rules.confirm_above)}. Nothing is charged yet."
+        f"**This costs {price} of real money:** {takes} with {model.title}. The host of this bot pays it, and this "
+        f"server asks first above {dollars_of(rules.confirm_above)}. Nothing is charged yet."
     )
     return f"{question} {_left_out(model, left_out)}" if left_out else question
 

@@ -21,6 +21,7 @@ from clips.lengths import FrameRule, in_frames
 from clips.repositories import Lora, Part
 from clips.servers import HONOURED, Server
 from clips.shapes import fitted
+from clips.wishes import Accepts, joined, wishes_named
 
 
 class EngineKind(StrEnum):
@@ -49,29 +50,6 @@ class Speed(StrEnum):
     EXACT = "exact"
     BALANCED = "balanced"
     FAST = "fast"
-
-
-class Accepts(StrEnum):
-    """What a model honours. `PHOTO` is the first frame, which most models need; `REFERENCES` never become a frame."""
-
-    PHOTO = "photo"
-    MOTION = "motion"
-    AVOID = "avoid"
-    CAMERA = "camera"
-    STRENGTH = "strength"
-    CONSISTENCY = "consistency"
-    PADDING = "padding"
-    SEED = "seed"
-    VARIATION = "variation"
-    END_PHOTO = "end_photo"
-    REFERENCES = "references"
-    MOTION_VIDEO = "motion_video"
-    SPEECH = "speech"
-    AMBIENT = "ambient"
-    CAMERA_DIRECTION = "camera_direction"
-    SUBJECT = "subject"
-    SPEED = "speed"
-    SOUND = "sound"
 
 
 class Gpu(Entry):
@@ -186,14 +164,16 @@ class Model(Entry):
         references … Raises `MemberError`.
         """
         asked = {wish for wish, wished in _wishes(spec).items() if wished} | set(given)
-        if ignored := [_word(wish) for wish in Accepts if wish in asked - self.honours]:
-            raise MemberError(f"{self.title} does not take {_and(ignored)}. Leave that out, or pick a model that does.")
-        if lacking := [_word(wish) for wish in Accepts if wish in self.needs - asked]:
-            raise MemberError(f"{self.title} needs {_and(lacking)} as well. Add that, or pick another model.")
+        if ignored := [wish for wish in Accepts if wish in asked - self.honours]:
+            raise MemberError(
+                f"{self.title} does not take {wishes_named(ignored)}. Leave that out, or pick a model that does."
+            )
+        if lacking := [wish for wish in Accepts if wish in self.needs - asked]:
+            raise MemberError(f"{self.title} needs {wishes_named(lacking)} as well. Add that, or pick another model.")
         if Accepts.END_PHOTO in asked and Accepts.PHOTO not in asked:
             raise MemberError("An end photo needs a photo to begin with. Add that, or leave the end photo out.")
         if spec.size is not Size.NATIVE and spec.size not in self.sizes:
-            sizes = _and([str(size) for size in self.sizes])
+            sizes = joined([str(size) for size in self.sizes])
             raise MemberError(f"{self.title} renders {sizes}, not {spec.size}. Ask for that, or leave the size out.")
         longest = self._rule(self.size_of(spec)).snap(math.inf) / self.fps
         if spec.seconds > self.longest + 0.5:
@@ -301,11 +281,3 @@ def _read(text: str, where: str, table: str, kind: type[_Kind]) -> dict[str, _Ki
         name = first["input"].get("name", "?") if isinstance(first["input"], dict) else ""
         field = ".".join(str(part) for part in first["loc"])
         raise SetupError(f"{where}: model {name} {field}: {first['msg']}.") from error
-
-
-def _word(wish: Accepts) -> str:
-    return wish.replace("_", " ")
-
-
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

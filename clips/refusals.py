@@ -44,7 +44,7 @@ def refusal(error: asyncpg.PostgresError, ask: Ask) -> Exception:
                 "cancel some with `/my queue`."
             )
         case "ZT004":
-            sentence = _not_approved(ask.spec.model, ask.provider or "", ask.guild_id)
+            sentence = _not_approved("This model", ask.provider or "", ask.guild_id)
         case _:
             sentence = _over_the_cap(ask, known)
     return MemberError(sentence)

@@ -45,7 +45,8 @@ async def withdraw(settings: Settings, console: Console, guild_id: GuildId, prov
         left = await paid.under_way(conn, guild_id, provider)
     said = f"Server {guild_id} is no longer offered the models of {provider}."
     if left:
-        said += f" {left} takes that were asked for before are still made and paid."
+        still = "1 take that was asked for before is" if left == 1 else f"{left} takes that were asked for before are"
+        said += f" {still} still made and paid."
     console.print(escape(said), highlight=False, soft_wrap=True)
 
 

@@ -76,7 +76,9 @@ def test_padding_is_for_models_whose_photo_is_fitted_here():
 def test_without_a_length_every_model_gives_one_that_it_can(name: str):
     model = CATALOG.find(name)
     if model.needs > {Accepts.PHOTO} or not model.takes_photo:
-        with pytest.raises(MemberError, match=r"needs (motion video|references|end photo) as well|does not take photo"):
+        with pytest.raises(
+            MemberError, match=r"needs (a motion video|reference images|an end photo) as well|does not take a photo"
+        ):
             specify(PHOTO_ALONE, model)
         return
     spec = specify(PHOTO_ALONE, model)

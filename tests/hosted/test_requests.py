@@ -54,11 +54,11 @@ def test_members_cannot_write_a_providers_marks():
 @pytest.mark.parametrize(
     ("name", "wish", "given", "sentence"),
     [
-        ("gen4-turbo", ClipSpec("", avoid="blur"), {Accepts.PHOTO}, "Runway Gen4 Turbo does not take avoid."),
-        ("kling-v2.6", ClipSpec(""), {Accepts.PHOTO, Accepts.SEED}, "Kling v2.6 does not take seed."),
+        ("gen4-turbo", ClipSpec("", avoid="blur"), {Accepts.PHOTO}, "Runway Gen4 Turbo does not take words to avoid."),
+        ("kling-v2.6", ClipSpec(""), {Accepts.PHOTO, Accepts.SEED}, "Kling v2.6 does not take a seed."),
         ("wan-2.7-i2v", ClipSpec("", sound=True), {Accepts.PHOTO}, "Wan 2.7 I2V does not take sound."),
-        ("kling-v2.6-motion-control", ClipSpec(""), {Accepts.PHOTO}, "Kling v2.6 Motion Control needs motion video"),
-        ("grok-imagine-r2v", ClipSpec(""), {Accepts.PHOTO}, "Grok Imagine R2V does not take photo."),
+        ("kling-v2.6-motion-control", ClipSpec(""), {Accepts.PHOTO}, "Kling v2.6 Motion Control needs a motion video"),
+        ("grok-imagine-r2v", ClipSpec(""), {Accepts.PHOTO}, "Grok Imagine R2V does not take a photo."),
         ("p-video", ClipSpec(""), {Accepts.END_PHOTO}, "An end photo needs a photo to begin with."),
         ("hailuo-2.3-fast", ClipSpec("", seconds=10, size=Size.P1080), {Accepts.PHOTO}, "1080p for at most 6 s"),
         ("hailuo-2.3-fast", ClipSpec("", size=Size.P480), {Accepts.PHOTO}, "renders 720p and 1080p, not 480p"),
