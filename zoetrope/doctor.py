@@ -1,10 +1,10 @@
 """Checks of a host's set-up, each with what was found and, where something is wrong, the one thing to do."""
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 import discord
@@ -26,6 +26,7 @@ from generator.engines.replicate.account import PROVIDER
 from generator.engines.replicate.api import Replicate
 from generator.engines.videos_api.server import VideoServer
 from zoetrope.findings import Finding
+from zoetrope.weights import examine_files
 
 NEEDED = discord.Permissions(
     view_channel=True,
@@ -146,7 +147,8 @@ def _allowed(guild: str, has: discord.Permissions) -> Finding:
 async def _models(settings: Settings) -> list[Finding]:
     catalog = Catalog.load(settings.catalog)
     providers = {model.provider for model in catalog}
-    return [_model(name, catalog.get(name)) for name in settings.model_names if name not in providers]
+    wanted = [name for name in settings.model_names if name not in providers]
+    return [await asyncio.to_thread(_model, name, catalog.get(name)) for name in wanted]
 
 
 async def _replicate(settings: Settings) -> list[Finding]:
@@ -190,19 +192,4 @@ async def _server(model: Model) -> Finding:
 def _model(name: str, model: Model | None) -> Finding:
     if model is None:
         return Finding(name, "is not in the catalogue", "Correct ZOETROPE_MODELS, or add it to ZOETROPE_CATALOG.")
-    if model.engine is not EngineKind.DIFFUSERS:
-        return Finding(name, "needs no files")
-    if find_spec("torch") is None or find_spec("diffusers") is None:
-        return Finding(name, "needs torch and diffusers", "Run `sh deploy/setup.sh generator`.")
-    repo = model.repo or ""
-    if Path(repo).is_dir() or _cached(repo, model.revision):
-        return Finding(name, f"files of {repo} are here")
-    return Finding(
-        name, "its files are not here yet", f"Run `zoetrope models pull {name}`, or let the first render download them."
-    )
-
-
-def _cached(repo: str, revision: str | None) -> bool:
-    from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415 - comes with the generator's install only
-
-    return isinstance(try_to_load_from_cache(repo, "model_index.json", revision=revision), str)
+    return examine_files(model) if model.engine is EngineKind.DIFFUSERS else Finding(name, "needs no files")

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +15,7 @@ from clips.catalog import Catalog, EngineKind, Model
 from clips.errors import SetupError
 from clips.machine import free_ram
 from clips.settings import Settings
+from zoetrope.weights import the_hub
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -34,7 +34,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 @app.command(name="list")
 def list_models() -> None:
     """Every open-weights model: what it takes, what is here of it, and its licence."""
-    hub = _hub()
+    hub = the_hub()
     table = Table("model", "here", "weights", "GPU", "licence", box=None, pad_edge=False)
     for model in Catalog.load(Settings.load().catalog):
         if model.engine is EngineKind.DIFFUSERS:
@@ -53,7 +53,7 @@ def list_models() -> None:
 @app.command()
 def pull(name: Name, *, yes: Yes = False) -> None:
     """Fetch a model's files, after its licence and sizes were told. What came before is kept, and all is checked."""
-    model, hub = _model(name), _hub()
+    model, hub = _model(name), the_hub()
     stock = hub.stock(model)
     _tell(f"[bold]{escape(model.title)}[/]: {_size(stock.total)} on the disk, {_size(stock.missing)} still to come.")
     if model.gpu:
@@ -80,7 +80,7 @@ def check(
     ram: Annotated[float | None, typer.Option(min=1, help="Free RAM in GiB; else what is free here.")] = None,
 ) -> None:
     """Say how a model would be placed on a GPU of some size, from the sizes of its weights; nothing is downloaded."""
-    model, _ = _model(name), _hub()
+    model, _ = _model(name), the_hub()
     from generator.engines.diffusers import memory, outlook  # noqa: PLC0415 - seconds of imports, for this command alone
 
     found = outlook.outlook(model)
@@ -100,7 +100,7 @@ def check(
 @app.command()
 def remove(name: Name, *, yes: Yes = False) -> None:
     """Delete a model's files from the hub's cache. A folder of your own stays."""
-    model, hub = _model(name), _hub()
+    model, hub = _model(name), the_hub()
     size = sum(file.stat().st_size for file in hub.here(model))
     if model.repo and Path(model.repo).expanduser().is_dir():
         raise SetupError(f"{model.repo} is a folder of your own. Delete it yourself.")
@@ -118,7 +118,7 @@ def remove(name: Name, *, yes: Yes = False) -> None:
 
 def _fetch(model: Model) -> bool:
     """Download what is missing and read all of it. False: something was damaged, and is gone now."""
-    hub = _hub()
+    hub = the_hub()
     from generator.engines.diffusers.weights import find_all  # noqa: PLC0415 - comes with the generator's install only
 
     with _bytes("fetching") as begin:
@@ -171,18 +171,6 @@ def _model(name: str) -> Model:
     if model is None or model.name not in local:
         raise SetupError(f"There is no open-weights model {name}. There are: {', '.join(local)}.")
     return model
-
-
-def _hub():  # noqa: ANN202 - the module itself
-    """The module that knows the hub. Raises `SetupError` where its library is not installed."""
-    if find_spec("huggingface_hub") is None:
-        raise SetupError("Models need PyTorch and diffusers. Install them: sh deploy/setup.sh generator")
-    from huggingface_hub.utils import logging  # noqa: PLC0415 - see above
-
-    from generator.engines.diffusers import hub  # noqa: PLC0415 - see above
-
-    logging.set_verbosity_error()  # it would tell of each new attempt
-    return hub
 
 
 def _confirm(question: str) -> None:

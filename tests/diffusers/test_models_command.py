@@ -7,8 +7,13 @@ from fake_hub import Hub, point_to
 from huggingface_hub import constants
 from typer.testing import CliRunner, Result
 
+from clips.catalog import Catalog
 from clips.errors import RetryableError, SetupError
+from clips.repositories import Lora
+from clips.settings import Settings
+from zoetrope.findings import Finding
 from zoetrope.models import app
+from zoetrope.weights import examine_files
 
 ENTRY = """
 [models.{name}]
@@ -117,3 +122,27 @@ def test_without_the_hub_a_sentence_says_so(hub: Hub, monkeypatch: pytest.Monkey
         run("pull", "tiny", "--yes")
     with pytest.raises(SetupError, match=r"There is no open-weights model sketch\. There are: "):
         run("pull", "sketch")
+
+
+def test_the_doctor_knows_what_came_by_halves_and_what_a_part_lacks(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = Catalog.load(Settings.load().catalog)
+    tiny, own = models.find("tiny"), models.find("own")
+    parted = tiny.model_copy(update={"loras": (Lora(repo="somebody/lora", file="lora.safetensors"),)})
+    lacking = Finding(
+        "tiny",
+        "its files are not (all) here: 0.0 of 0.0 GB have still to come",
+        "Run `zoetrope models pull tiny`, or let the first render download them.",
+    )
+    assert examine_files(tiny) == lacking
+    run("pull", "tiny", "--yes")
+    assert [examine_files(model) for model in (tiny, own)] == [
+        Finding("tiny", "its files are here"),
+        Finding("own", "its files are here"),
+    ]
+    assert examine_files(parted).fix == lacking.fix
+    point_to("http://127.0.0.1:9", monkeypatch)
+    assert examine_files(tiny) == Finding("tiny", "its files are here, as far as can be told without the hub")
+    assert examine_files(parted).fix == lacking.fix
+    point_to(hub.url, monkeypatch)
+    max(blobs(hub), key=lambda blob: blob.stat().st_size).unlink()
+    assert examine_files(tiny) == lacking

@@ -1,0 +1,39 @@
+"""What the host's commands know of the files of open-weights models, where the library for them is installed."""
+
+from importlib.util import find_spec
+
+from clips.catalog import Model
+from clips.errors import RetryableError, SetupError
+from zoetrope.findings import Finding
+
+
+def the_hub():  # noqa: ANN201 - the module itself
+    """The module that knows the hub. Raises `SetupError` where its library is not installed."""
+    if find_spec("huggingface_hub") is None:
+        raise SetupError("Models need PyTorch and diffusers. Install them: sh deploy/setup.sh generator")
+    from huggingface_hub.utils import logging  # noqa: PLC0415 - see above
+
+    from generator.engines.diffusers import hub  # noqa: PLC0415 - see above
+
+    logging.set_verbosity_error()  # it would tell of each new attempt
+    return hub
+
+
+def examine_files(model: Model) -> Finding:
+    """Whether all that a model is made from is here, by the hub's own list where that can be had."""
+    if find_spec("torch") is None or find_spec("diffusers") is None:
+        return Finding(model.name, "needs torch and diffusers", "Run `sh deploy/setup.sh generator`.")
+    pull = f"Run `zoetrope models pull {model.name}`, or let the first render download them."
+    hub = the_hub()
+    try:
+        stock = hub.stock(model)
+    except RetryableError:  # no way to the hub: with files of everything, it may well render
+        if all(origin.here() for origin in hub.origins(model)):
+            return Finding(model.name, "its files are here, as far as can be told without the hub")
+        return Finding(model.name, "its files are not (all) here", pull)
+    except SetupError as error:
+        return Finding(model.name, "its files cannot be used", str(error))
+    if stock.missing:
+        sizes = f"{stock.missing / 1e9:.1f} of {stock.total / 1e9:.1f} GB have still to come"
+        return Finding(model.name, f"its files are not (all) here: {sizes}", pull)
+    return Finding(model.name, "its files are here")
