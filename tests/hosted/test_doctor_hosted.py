@@ -89,12 +89,12 @@ async def test_the_live_schemas_are_those_of_the_versions_that_run(provider: Pro
     found = await findings(provider)
     assert found["mmaudio"] == Finding("mmaudio", "is as the schema of zsxkib/mmaudio says")
     assert any(path.startswith("/v1/models/zsxkib/mmaudio/versions/62871fb5") for path in provider.asked)
-    assert found["seedance-1-pro"].fix == "The provider has no such model or version. Correct its slug and version."
+    assert found["seedance-1-pro"].fix == "Replicate shows no such model (Not found.). Correct its slug and version."
 
 
 async def test_a_refused_key_is_told_and_not_repeated(provider: Provider):
     found = await findings(provider, "r8_wrong")
-    assert found["p-video"].fix == "The provider refuses the key. Correct REPLICATE_API_TOKEN."
+    assert found["p-video"].fix.startswith("Replicate refuses the key in REPLICATE_API_TOKEN")
     assert "r8_wrong" not in str(found)
 
 

@@ -167,6 +167,10 @@ class Replicate:
                 return version.id
         raise SetupError(f"Replicate lists no version of {slug} that begins with {beginning}. Correct its entry.")
 
+    async def page(self, slug: str, version: str | None = None) -> bytes:
+        """What there is to know of a model's newest version or of a certain one, its schema too. Raises as `get`."""
+        return await self._asked("GET", f"/v1/models/{slug}" + (f"/versions/{version}" if version else ""))
+
     async def create(self, body: Body) -> Prediction:
         """Ask for a prediction; this may cost money. Raises `OutcomeUnknownError` where nobody knows whether there is
         one now, and `HasteError`, `RefusedError`, `AccountError`, `RetryableError` (no connection) where there is none.
