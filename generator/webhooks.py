@@ -20,12 +20,12 @@ from clips.errors import SetupError, ZoetropeError
 from clips.notices import Notices
 from clips.postgres import Pool
 from clips.settings import Settings
+from generator.engines.replicate.account import PROVIDER
 from generator.engines.wakes import Calls, Wakes
 
 log = logging.getLogger(__name__)
 
 PATH = "/webhooks/replicate"
-_PROVIDER = "replicate"
 _WINDOW = 300.0
 """Seconds by which a delivery's time may differ from ours: an older one is a replay."""
 _LARGEST = 1024 * 1024  # bytes of a delivery
@@ -122,7 +122,7 @@ async def heard(settings: Settings, pool: Pool, notices: Notices) -> AsyncGenera
         if settings.replicate_webhook_secret is None:
             raise SetupError("REPLICATE_WEBHOOK_SECRET is not set: without it nobody can tell who calls. Set it.")
         signatures = Signatures(settings.replicate_webhook_secret)
-        async with receiving(settings.webhook_listen, signatures, partial(hosted_jobs.wake, pool, _PROVIDER)) as here:
+        async with receiving(settings.webhook_listen, signatures, partial(hosted_jobs.wake, pool, PROVIDER)) as here:
             log.info("Deliveries of Replicate are received at %s.", here)
             yield Calls(wakes, address)
     finally:

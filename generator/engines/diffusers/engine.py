@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from clips.catalog import Model, Speed
 from clips.errors import CancelledError, SetupError
 from generator.engines.base import Context, Job, Sink
+from generator.engines.ends import see_out
 
 if TYPE_CHECKING:
     from generator.engines.diffusers.runner import Runner
@@ -90,9 +91,7 @@ async def _in(thread: ThreadPoolExecutor, context: Context, work: Callable[[Cont
         return await asyncio.shield(done)
     except asyncio.CancelledError:
         watched.stop.set()
-        await asyncio.wait([done])
-        if not done.cancelled():
-            done.exception()  # seen: the cancellation is what is told
+        await see_out(done)
         raise
 
 

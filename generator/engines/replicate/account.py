@@ -1,6 +1,5 @@
 """The host's account at Replicate: its engines, its gate, and what takes left behind there."""
 
-import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -22,14 +21,13 @@ from generator.engines.replicate.engine import ReplicateEngine
 from generator.engines.replicate.paying import Cashier, Pace, UndecidedError
 from generator.engines.replicate.rendering import Bench
 from generator.engines.replicate.settling import cost, settle
+from generator.engines.upkeep import keep
 from generator.engines.wakes import Calls
 
 log = logging.getLogger(__name__)
 
 PROVIDER = "replicate"
 PACE = Pace()
-_EVERY = 60.0
-"""Seconds between two looks for predictions whose takes are over."""
 
 
 class ReplicateAccount:
@@ -69,23 +67,15 @@ class ReplicateAccount:
 
     async def keep(self) -> None:
         """Open the gate when it can be, and tidy up what takes left behind, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.gate.keep())
-            group.create_task(self._tidy())
+        await keep(self.gate, self.tidy)
 
-    async def _tidy(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY)
-            await self.gate.opens()
+    async def tidy(self) -> None:
+        """End all predictions of takes that are over. One that cannot be ended keeps none of the others waiting."""
+        for job in await hosted_jobs.left_behind(self._pool, PROVIDER, self._api.account):
             try:
-                jobs = await hosted_jobs.left_behind(self._pool, PROVIDER, self._api.account)
-            except OUTAGE:
-                continue
-            for job in jobs:
-                try:
-                    await self.end(job)
-                except (ZoetropeError, *OUTAGE) as error:
-                    log.warning("What take %d left behind at Replicate is looked at later: %s", job.take_id, error)
+                await self.end(job)
+            except (ZoetropeError, *OUTAGE) as error:
+                log.warning("What take %d left behind at Replicate is looked at later: %s", job.take_id, error)
 
     async def end(self, job: HostedJob) -> None:
         """End the prediction of a take that is over without it, and note what that cost."""

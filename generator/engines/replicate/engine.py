@@ -8,6 +8,7 @@ import asyncio
 
 from clips.errors import CancelledError, MemberError
 from generator.engines.base import Context, Job, Sink
+from generator.engines.ends import see_out
 from generator.engines.replicate.rendering import Bench, Rendering
 
 
@@ -38,17 +39,12 @@ class ReplicateEngine:
                 context.report(*rendering.progress)
                 await asyncio.wait({work}, timeout=self._bench.pace.notice)
         except CancelledError:
-            await _end(work)
+            work.cancel()
+            await see_out(work)
             await rendering.abandon()
             raise
         except BaseException:
-            await _end(work)
+            work.cancel()
+            await see_out(work)
             raise
         sink.file(job.takes[0].index, work.result())
-
-
-async def _end(work: asyncio.Task[object]) -> None:
-    work.cancel()
-    await asyncio.wait({work})
-    if not work.cancelled():
-        work.exception()  # seen: what ended it is what is told

@@ -18,6 +18,7 @@ from pydantic import JsonValue
 from clips.errors import LeaseLostError, RetryableError, ZoetropeError
 from clips.hosted_jobs import HostedJob, Order
 from generator.engines.base import Memory
+from generator.engines.ends import see_out
 from generator.engines.replicate.api import HasteError, OutcomeUnknownError, Prediction, Replicate
 
 log = logging.getLogger(__name__)
@@ -143,9 +144,7 @@ async def _unbroken(work: Coroutine[None, None, _Answer]) -> _Answer:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
-        if not task.cancelled():
-            task.exception()  # seen: the cancellation is what is told
+        await see_out(task)
         raise
 
 

@@ -1,24 +1,17 @@
 """A model on a server of the host's own, as the generator has it: its engine, its gate, and what takes left behind."""
 
-import asyncio
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Self
 
 from clips import hosted_jobs
 from clips.catalog import Model
-from clips.errors import ZoetropeError
-from clips.postgres import OUTAGE, Pool
+from clips.postgres import Pool
 from generator.engines.base import Context, Engine
 from generator.engines.gates import Gate
+from generator.engines.upkeep import keep
 from generator.engines.videos_api.engine import VideosApiEngine
 from generator.engines.videos_api.server import VideoServer
-
-log = logging.getLogger(__name__)
-
-_EVERY = 60.0
-"""Seconds between two looks for jobs whose takes are over."""
 
 
 class Cluster:
@@ -47,9 +40,7 @@ class Cluster:
 
     async def keep(self) -> None:
         """Open the gate when the server is back, and have it forget what is over, for ever."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.gate.keep())
-            group.create_task(self._tidying())
+        await keep(self.gate, self.tidy)
 
     async def tidy(self) -> None:
         """Have the server forget the jobs of takes that are over, and with them the members' photos and clips."""
@@ -57,12 +48,3 @@ class Cluster:
             if job.external_id is not None:
                 await self._server.abort(job.external_id)
             await hosted_jobs.forget(self._pool, job.take_id, job.external_id)
-
-    async def _tidying(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY)
-            await self.gate.opens()
-            try:
-                await self.tidy()
-            except (ZoetropeError, *OUTAGE) as error:
-                log.warning("What takes left on %s is looked at again later: %s", self._server.name, error)
