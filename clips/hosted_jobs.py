@@ -73,8 +73,17 @@ _INTEND = """
 _REMEMBER = """
     INSERT INTO hosted_jobs AS j (take_id, guild_id, provider, body, external_id)
     SELECT take_id, guild_id, $2, '{}', $3 FROM takes WHERE take_id = $1
-    ON CONFLICT (take_id) DO UPDATE SET external_id = $3 WHERE j.external_id IS NULL OR j.external_id = $3
+    ON CONFLICT (take_id) DO UPDATE SET external_id = $3
+        WHERE j.external_id = $3 OR (j.external_id IS NULL AND j.outcome IS NULL)
     RETURNING true
+"""
+_WITHDRAW = """
+    -- Locked: whoever claims the take next may write down an intent of its own.
+    WITH own AS (SELECT take_id FROM takes
+        WHERE take_id = $1 AND state = 'running' AND generator_id = $2 AND fence = $3 FOR SHARE),
+    withdrawn AS (DELETE FROM hosted_jobs j USING own
+        WHERE j.take_id = own.take_id AND j.external_id IS NULL AND j.outcome IS NULL)
+    SELECT EXISTS (SELECT FROM own)
 """
 _FORGET = """
     DELETE FROM hosted_jobs WHERE take_id = $1 AND external_id IS NOT DISTINCT FROM $2 AND price = 0
@@ -120,10 +129,21 @@ async def intend(pool: Pool, claim: Claim, provider: str, order: Order) -> Hoste
 
 
 async def remember(pool: Pool, take_id: TakeId, provider: str, external_id: str) -> bool:
-    """Write down the job's name at its provider, whoever has the take by now. False: the take has another one."""
+    """Write down the job's name at its provider, whoever has the take by now. False: the take has another one, or is
+    settled without any.
+    """
     return bool(
         await retrying(pool, lambda conn: conn.fetchval(_REMEMBER, take_id, provider, external_id), one_statement=True)
     )
+
+
+async def withdraw(pool: Pool, claim: Claim) -> bool:
+    """Strike out an intent of which certainly nothing came, so that nobody has to look for it.
+
+    A job that is known or settled stays. False: the take is somebody else's by now, and so is its intent.
+    """
+    arguments = (claim.take_id, claim.generator_id, claim.fence)
+    return bool(await retrying(pool, lambda conn: conn.fetchval(_WITHDRAW, *arguments), one_statement=True))
 
 
 async def forget(pool: Pool, take_id: TakeId, external_id: str | None) -> None:

@@ -65,13 +65,17 @@ class Notebook:
 
     async def remember(self, external_id: str) -> None:
         self._reached("created")
-        if self.external_id not in {None, external_id}:
+        if self.external_id != external_id and (self.external_id, self.outcome) != (None, None):
             raise LeaseLostError("take 1 waits for another job")
         self.external_id = external_id
         self._reached("remembered")
 
     async def forget(self, external_id: str) -> None:
         raise AssertionError("what is paid for is never forgotten")
+
+    async def withdraw(self) -> None:
+        assert (self.external_id, self.outcome) == (None, None)
+        self.order = None
 
     async def settle(self, outcome: Outcome, microdollars: int) -> None:
         if self.outcome is None:
@@ -136,11 +140,15 @@ class Rehearsal:
         end_photo: bool = False,
         stop: Exception | None = None,
         at: str = "",
+        when: Callable[[], object] | None = None,
     ) -> Attempt:
-        """Render the take once; `stop` it when its prediction has the status `at`. Raises what the engine raises."""
+        """Render the take once; `stop` it `when`, or when its prediction has the status `at`.
+
+        Raises what the engine raises.
+        """
         model = CATALOG.find(name)
         wish = replace(spec or ClipSpec("", motion="waves roll in", seconds=min(2, model.longest)), model=name)
-        attempt = Attempt(self.folder, stop, lambda: self.status == at)
+        attempt = Attempt(self.folder, stop, when or (lambda: self.status == at))
         names = [name for name, given in (("photo", photo), ("end_photo", end_photo)) if given]
         inputs = {name: _photo(self.folder) for name in names}
         job = Job(wish, model.plan(wish, (320, 240)), inputs, [TakeSeed(1, 7)], self.folder, self.notebook)

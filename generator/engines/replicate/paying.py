@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from typing import TypeVar, cast
 
@@ -19,7 +20,14 @@ from clips.errors import LeaseLostError, RetryableError, ZoetropeError
 from clips.hosted_jobs import HostedJob, Order
 from generator.engines.base import Memory
 from generator.engines.ends import see_out
-from generator.engines.replicate.api import HasteError, OutcomeUnknownError, Prediction, Replicate
+from generator.engines.replicate.api import (
+    AccountError,
+    HasteError,
+    OutcomeUnknownError,
+    Prediction,
+    RefusedError,
+    Replicate,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +103,16 @@ class Cashier:
         return found
 
     async def search(self, job: HostedJob) -> Prediction | None:
-        """The prediction of an intent. None: there is none and will be none. Raises `UndecidedError`."""
+        """The prediction of an intent. None: there is none and will be none.
+
+        Raises `UndecidedError`, `AccountError`, and `RetryableError` while the provider does not let us look.
+        """
+        try:
+            return await self._searched(job)
+        except RefusedError as error:
+            raise RetryableError(str(error)) from error
+
+    async def _searched(self, job: HostedJob) -> Prediction | None:
         began = monotonic()
         if found := await self._listed(job, began):
             return found
@@ -116,7 +133,7 @@ class Cashier:
                 raise UndecidedError(f"{len(found)} predictions say what the take asked for")
         for surplus in found[:-1]:
             log.critical("Replicate has two predictions of one take; %s is cancelled.", surplus.id)
-            await self._api.cancel(surplus.id)
+            await patiently(partial(self._api.cancel, surplus.id), self._pace)
         if found:
             return found[-1]
         if any(one.input is None or one.data_removed for one in listed):
@@ -124,7 +141,11 @@ class Cashier:
         return None
 
     async def _created(self, memory: Memory, order: Order) -> Prediction:
-        prediction = await self._api.create(order.body)
+        try:
+            prediction = await self._api.create(order.body)
+        except (AccountError, HasteError, RetryableError):
+            await memory.withdraw()  # there is certainly none, and nobody should ever have to look for it
+            raise
         await self._keep(memory, prediction)
         return prediction
 
