@@ -92,6 +92,11 @@ _SETTLE = """
     UPDATE hosted_jobs SET outcome = $2, microdollars = $3, ended_at = clock_timestamp()
     WHERE take_id = $1 AND outcome IS NULL RETURNING true
 """
+_SURPLUS = """
+    UPDATE hosted_jobs SET surplus = surplus || $2::text
+    WHERE take_id = $1 AND $2 <> ALL (surplus) AND external_id IS DISTINCT FROM $2
+    RETURNING CASE WHEN outcome = 'undecided' THEN 0 ELSE price END -- what nobody could tell is paid for already
+"""
 _KNOWN = "SELECT external_id FROM hosted_jobs WHERE provider = $1 AND external_id = ANY ($2)"
 _LEFT_BEHIND = """
     SELECT j.*, clock_timestamp() - j.intended_at AS age FROM hosted_jobs j JOIN takes t USING (take_id)
@@ -162,6 +167,16 @@ async def settle(pool: Pool, take_id: TakeId, outcome: Outcome, microdollars: in
     async def work(conn: Connection) -> None:
         if await conn.fetchval(_SETTLE, take_id, outcome, microdollars):
             await paid.note_cost(conn, take_id, microdollars)
+
+    await retrying(pool, work)
+
+
+async def note_surplus(pool: Pool, take_id: TakeId, external_id: str) -> None:
+    """The provider has another job of the take than its own and may charge for it: note its price, once."""
+
+    async def work(conn: Connection) -> None:
+        if price := await conn.fetchval(_SURPLUS, take_id, external_id):
+            await paid.note_cost(conn, take_id, price)
 
     await retrying(pool, work)
 

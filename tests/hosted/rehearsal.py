@@ -41,6 +41,7 @@ class Notebook:
     outcome: Outcome | None = None
     microdollars: int | None = None
     intents: int = 0
+    surplus: set[str] = field(default_factory=set[str])
     dies_at: str = ""
     lost_after: int | None = None
     slow: float = 0.0
@@ -57,7 +58,7 @@ class Notebook:
         if self.intents == self.lost_after:
             raise LeaseLostError("take 1 belongs to another generator now")
         await asyncio.sleep(self.slow)
-        self.order, self._intended_at, self.intents = order, monotonic(), self.intents + 1
+        self.order, self._intended_at, self.age, self.intents = order, monotonic(), 0.0, self.intents + 1
         self._reached("intended")
         job = await self.recall()
         assert job is not None
@@ -80,6 +81,10 @@ class Notebook:
     async def settle(self, outcome: Outcome, microdollars: int) -> None:
         if self.outcome is None:
             self.outcome, self.microdollars = outcome, microdollars
+
+    async def note_surplus(self, take_id: TakeId, external_id: str) -> None:
+        assert take_id == TakeId(1)
+        self.surplus.add(external_id)
 
     def _reached(self, moment: str) -> None:
         if self.dies_at == moment:
@@ -163,7 +168,7 @@ class Rehearsal:
 
     def _engine(self, model: Model) -> ReplicateEngine:
         assert model.hosted is not None
-        cashier = Cashier(self.api, self._known, self.pace)
+        cashier = Cashier(self.api, self._known, self.notebook.note_surplus, self.pace)
         return ReplicateEngine(Bench(model, model.hosted, self.api, cashier, self.gate, self.pace, self.calls))
 
     async def _known(self, external_ids: object) -> set[str]:

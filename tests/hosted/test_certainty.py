@@ -94,3 +94,14 @@ async def test_an_upload_that_fails_where_all_else_works_closes_nothing(stage: R
     assert stage.gate.open
     await stage.attempt()
     assert stage.provider.paid == 1
+
+
+async def test_of_two_predictions_one_is_kept_and_both_are_paid_for(stage: Rehearsal):
+    stage.notebook.dies_at = "created"
+    with pytest.raises(KilledError):
+        await stage.attempt()
+    [first] = stage.provider.predictions.values()
+    stage.provider.predictions["twin"] = {**first, "id": "twin"}
+    await stage.attempt()
+    assert (stage.notebook.external_id, stage.notebook.outcome) == (first["id"], Outcome.SUCCEEDED)
+    assert (stage.provider.cancelled, stage.notebook.surplus) == (["twin"], {"twin"})

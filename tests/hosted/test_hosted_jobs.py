@@ -5,11 +5,11 @@ from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
-from clips import hosted_jobs, queue
+from clips import hosted_jobs, paid, queue
 from clips.hosted_jobs import HostedJob, Order, Outcome
 from clips.queue import Claim
-from tests.generator.studio import Studio
-from tests.hosted.test_account import MODEL, ask
+from tests.generator.studio import GUILD, Studio
+from tests.hosted.test_account import MODEL, SPEC
 
 REPLICATE = "replicate"
 ORDER = Order("mark", {"version": "x"}, ["file-0"], 200_000)
@@ -18,7 +18,9 @@ WAITS = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_dat
 
 
 async def claimed(room: Studio) -> Claim:
-    await ask(room)
+    await paid.approve(room.pool, GUILD, REPLICATE, 20 * paid.DOLLAR)
+    await queue.announce(room.pool, uuid4(), "gone", [MODEL.name], [])
+    await room.ask(MODEL.plan(SPEC, (320, 240)), spec=SPEC, provider=REPLICATE)
     claim = await queue.claim(room.pool, uuid4(), [MODEL.name], [], LEASE)
     assert claim is not None
     return claim
@@ -77,3 +79,27 @@ async def test_a_name_may_be_told_again_after_the_end(room: Studio):
     await hosted_jobs.settle(room.pool, claim.take_id, Outcome.SUCCEEDED, 0)
     assert await hosted_jobs.remember(room.pool, claim.take_id, REPLICATE, "p1")
     assert not await hosted_jobs.remember(room.pool, claim.take_id, REPLICATE, "p2")
+
+
+async def test_one_too_many_is_charged_once_at_its_price_beside_the_takes_own(room: Studio):
+    async def cost() -> int | None:
+        return await room.pool.fetchval("SELECT cost FROM charges WHERE take_id = $1", claim.take_id)
+
+    claim = await claimed(room)
+    assert await hosted_jobs.intend(room.pool, claim, REPLICATE, ORDER)
+    assert await hosted_jobs.remember(room.pool, claim.take_id, REPLICATE, "p1")
+    for external_id in ("p2", "p2", "p1"):
+        await hosted_jobs.note_surplus(room.pool, claim.take_id, external_id)
+    assert await cost() == ORDER.price
+    await hosted_jobs.settle(room.pool, claim.take_id, Outcome.CANCELLED, 10_000)
+    await hosted_jobs.note_surplus(room.pool, claim.take_id, "p3")
+    assert await cost() == 2 * ORDER.price + 10_000
+
+
+async def test_what_was_undecided_is_paid_for_already_when_it_shows(room: Studio):
+    claim = await claimed(room)
+    assert await hosted_jobs.intend(room.pool, claim, REPLICATE, ORDER)
+    await hosted_jobs.settle(room.pool, claim.take_id, Outcome.UNDECIDED, ORDER.price)
+    assert not await hosted_jobs.remember(room.pool, claim.take_id, REPLICATE, "p1")
+    await hosted_jobs.note_surplus(room.pool, claim.take_id, "p1")
+    assert await room.pool.fetchval("SELECT cost FROM charges WHERE take_id = $1", claim.take_id) == ORDER.price

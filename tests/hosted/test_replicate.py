@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from clips.domain import ClipSpec
@@ -138,7 +139,7 @@ async def test_one_that_comes_too_late_is_cancelled(stage: Rehearsal):
     stage.notebook.remember = overtaken  # pyright: ignore[reportAttributeAccessIssue] - one object's own
     with pytest.raises(LeaseLostError):
         await stage.attempt()
-    assert stage.provider.cancelled == list(stage.provider.predictions)
+    assert stage.provider.cancelled == list(stage.provider.predictions) == list(stage.notebook.surplus) != []
 
 
 async def test_a_process_that_slept_after_its_intent_asks_whether_the_take_is_still_its_own(stage: Rehearsal):
@@ -153,27 +154,34 @@ async def test_a_process_that_slept_after_its_intent_asks_whether_the_take_is_st
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from(["", "429", "500", "cut", "500 after", "cut after", "garbled after"]),
+            st.sampled_from(["", "402", "429", "500", "cut", "500 after", "cut after", "garbled after"]),
             st.sampled_from(["", "intended", "created", "remembered"]),
         ),
         max_size=4,
     ),
     st.sampled_from(["wan-2.7-i2v", "p-video"]),
 )
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example([("402", "")], "wan-2.7-i2v")
+@settings(max_examples=11, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_lost_and_whenever_it_is_killed_a_take_has_one_prediction(
     clip: bytes, tmp_path: Path, attempts: list[tuple[str, str]], name: str
 ):
     async def all_of_them() -> None:
         async with Provider.running(clip) as provider, rehearsing(provider, tmp_path) as stage:
+            an_hour_ago = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
+            old = {"id": "old", "status": "canceled", "created_at": an_hour_ago, "data_removed": True}
+            provider.predictions["old"] = old  # of somebody else; nobody can tell any more what it was asked for
             for answer, dies_at in attempts:
                 provider.create = deque([answer])
                 stage.notebook.dies_at = dies_at
-                with suppress(KilledError):
+                with suppress(KilledError, SwitchedOffError):
                     await stage.attempt(name, photo=name != "p-video")
+                if answer == "402" and not dies_at:
+                    stage.notebook.age = 3600.0  # the account's credit is back only then
             stage.notebook.dies_at = ""
             await stage.attempt(name, photo=name != "p-video")
-            assert (len(provider.predictions), provider.paid) == (1, 1)
+            assert (len(provider.predictions) - 1, provider.paid, stage.notebook.surplus) == (1, 1, set())
+            assert set(provider.deleted) == set(provider.files)
 
     asyncio.run(all_of_them())
 
