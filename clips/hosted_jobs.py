@@ -73,8 +73,17 @@ _INTEND = """
 _REMEMBER = """
     INSERT INTO hosted_jobs AS j (take_id, guild_id, provider, body, external_id)
     SELECT take_id, guild_id, $2, '{}', $3 FROM takes WHERE take_id = $1
-    ON CONFLICT (take_id) DO UPDATE SET external_id = $3 WHERE j.external_id IS NULL OR j.external_id = $3
+    ON CONFLICT (take_id) DO UPDATE SET external_id = $3
+        WHERE j.external_id = $3 OR (j.external_id IS NULL AND j.outcome IS NULL)
     RETURNING true
+"""
+_WITHDRAW = """
+    -- Locked: whoever claims the take next may write down an intent of its own.
+    WITH own AS (SELECT take_id FROM takes
+        WHERE take_id = $1 AND state = 'running' AND generator_id = $2 AND fence = $3 FOR SHARE),
+    withdrawn AS (DELETE FROM hosted_jobs j USING own
+        WHERE j.take_id = own.take_id AND j.external_id IS NULL AND j.outcome IS NULL)
+    SELECT EXISTS (SELECT FROM own)
 """
 _FORGET = """
     DELETE FROM hosted_jobs WHERE take_id = $1 AND external_id IS NOT DISTINCT FROM $2 AND price = 0
@@ -82,6 +91,11 @@ _FORGET = """
 _SETTLE = """
     UPDATE hosted_jobs SET outcome = $2, microdollars = $3, ended_at = clock_timestamp()
     WHERE take_id = $1 AND outcome IS NULL RETURNING true
+"""
+_SURPLUS = """
+    UPDATE hosted_jobs SET surplus = surplus || $2::text
+    WHERE take_id = $1 AND $2 <> ALL (surplus) AND external_id IS DISTINCT FROM $2
+    RETURNING CASE WHEN outcome = 'undecided' THEN 0 ELSE price END -- what nobody could tell is paid for already
 """
 _KNOWN = "SELECT external_id FROM hosted_jobs WHERE provider = $1 AND external_id = ANY ($2)"
 _LEFT_BEHIND = """
@@ -120,10 +134,21 @@ async def intend(pool: Pool, claim: Claim, provider: str, order: Order) -> Hoste
 
 
 async def remember(pool: Pool, take_id: TakeId, provider: str, external_id: str) -> bool:
-    """Write down the job's name at its provider, whoever has the take by now. False: the take has another one."""
+    """Write down the job's name at its provider, whoever has the take by now. False: the take has another one, or is
+    settled without any.
+    """
     return bool(
         await retrying(pool, lambda conn: conn.fetchval(_REMEMBER, take_id, provider, external_id), one_statement=True)
     )
+
+
+async def withdraw(pool: Pool, claim: Claim) -> bool:
+    """Strike out an intent of which certainly nothing came, so that nobody has to look for it.
+
+    A job that is known or settled stays. False: the take is somebody else's by now, and so is its intent.
+    """
+    arguments = (claim.take_id, claim.generator_id, claim.fence)
+    return bool(await retrying(pool, lambda conn: conn.fetchval(_WITHDRAW, *arguments), one_statement=True))
 
 
 async def forget(pool: Pool, take_id: TakeId, external_id: str | None) -> None:
@@ -142,6 +167,16 @@ async def settle(pool: Pool, take_id: TakeId, outcome: Outcome, microdollars: in
     async def work(conn: Connection) -> None:
         if await conn.fetchval(_SETTLE, take_id, outcome, microdollars):
             await paid.note_cost(conn, take_id, microdollars)
+
+    await retrying(pool, work)
+
+
+async def note_surplus(pool: Pool, take_id: TakeId, external_id: str) -> None:
+    """The provider has another job of the take than its own and may charge for it: note its price, once."""
+
+    async def work(conn: Connection) -> None:
+        if price := await conn.fetchval(_SURPLUS, take_id, external_id):
+            await paid.note_cost(conn, take_id, price)
 
     await retrying(pool, work)
 

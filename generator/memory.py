@@ -45,6 +45,10 @@ class TakeMemory:
     async def forget(self, external_id: str) -> None:
         await insist(self._watch, lambda: hosted_jobs.forget(self._pool, self._take_id, external_id))
 
+    async def withdraw(self) -> None:
+        if not await insist(self._watch, lambda: hosted_jobs.withdraw(self._pool, self._watch.claim)):
+            raise LeaseLostError(f"take {self._take_id} belongs to another generator now")
+
     async def settle(self, outcome: Outcome, microdollars: int) -> None:
         await insist(
             self._watch,

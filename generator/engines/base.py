@@ -55,6 +55,10 @@ class Memory(Protocol):
         """Strike it out: it is gone and cost nothing."""
         ...
 
+    async def withdraw(self) -> None:
+        """Strike out an intent: what it was for was certainly not begun. A job that is known, or over, stays."""
+        ...
+
     async def settle(self, outcome: Outcome, microdollars: int) -> None:
         """Write down how it ended and what it cost, before that shows in the take."""
         ...

@@ -19,6 +19,7 @@ KEY = "r8_loopback"
 _PAGE = 2
 Json = dict[str, Any]
 _REFUSALS = {
+    "401": "You did not pass a valid authentication token",
     "402": "You have insufficient credit to run this model.",
     "403": "You do not have permission to run this model.",
     "422": "- input: Additional property speed is not allowed",
@@ -43,6 +44,9 @@ class Provider:
     account: str = "juno"
     uploads: deque[str] = field(default_factory=deque[str])
     """A status refuses one, an empty word takes it."""
+    ailing: bool = False
+    """The account does not answer."""
+    listing_refused: bool = False
     listing_forgets: bool = False
     held: bool = False
     """Predictions stay as they are until this is False."""
@@ -98,10 +102,12 @@ class Provider:
     ) -> web.StreamResponse:
         self.asked.append(f"{request.method} {request.path}")
         if request.path.startswith("/v1/") and request.headers.get("Authorization") != f"Bearer {self.key}":
-            return _said(401, "You did not pass a valid authentication token")
+            return _said(401, _REFUSALS["401"])
         return await handler(request)
 
     async def _account(self, request: web.Request) -> web.Response:
+        if self.ailing:
+            return _said(503, "try again")
         return web.json_response({"type": "user", "username": self.account})
 
     async def _upload(self, request: web.Request) -> web.Response:
@@ -151,6 +157,8 @@ class Provider:
         return self.predictions[prediction_id]
 
     async def _list(self, request: web.Request) -> web.Response:
+        if self.listing_refused:
+            return _said(403, _REFUSALS["403"])
         start = int(request.query.get("cursor", 0))
         newest_first = list(self.predictions.values())[::-1]
         page = newest_first[start : start + _PAGE]

@@ -41,6 +41,7 @@ class Notebook:
     outcome: Outcome | None = None
     microdollars: int | None = None
     intents: int = 0
+    surplus: set[str] = field(default_factory=set[str])
     dies_at: str = ""
     lost_after: int | None = None
     slow: float = 0.0
@@ -57,7 +58,7 @@ class Notebook:
         if self.intents == self.lost_after:
             raise LeaseLostError("take 1 belongs to another generator now")
         await asyncio.sleep(self.slow)
-        self.order, self._intended_at, self.intents = order, monotonic(), self.intents + 1
+        self.order, self._intended_at, self.age, self.intents = order, monotonic(), 0.0, self.intents + 1
         self._reached("intended")
         job = await self.recall()
         assert job is not None
@@ -65,7 +66,7 @@ class Notebook:
 
     async def remember(self, external_id: str) -> None:
         self._reached("created")
-        if self.external_id not in {None, external_id}:
+        if self.external_id != external_id and (self.external_id, self.outcome) != (None, None):
             raise LeaseLostError("take 1 waits for another job")
         self.external_id = external_id
         self._reached("remembered")
@@ -73,9 +74,17 @@ class Notebook:
     async def forget(self, external_id: str) -> None:
         raise AssertionError("what is paid for is never forgotten")
 
+    async def withdraw(self) -> None:
+        assert (self.external_id, self.outcome) == (None, None)
+        self.order = None
+
     async def settle(self, outcome: Outcome, microdollars: int) -> None:
         if self.outcome is None:
             self.outcome, self.microdollars = outcome, microdollars
+
+    async def note_surplus(self, take_id: TakeId, external_id: str) -> None:
+        assert take_id == TakeId(1)
+        self.surplus.add(external_id)
 
     def _reached(self, moment: str) -> None:
         if self.dies_at == moment:
@@ -136,11 +145,15 @@ class Rehearsal:
         end_photo: bool = False,
         stop: Exception | None = None,
         at: str = "",
+        when: Callable[[], object] | None = None,
     ) -> Attempt:
-        """Render the take once; `stop` it when its prediction has the status `at`. Raises what the engine raises."""
+        """Render the take once; `stop` it `when`, or when its prediction has the status `at`.
+
+        Raises what the engine raises.
+        """
         model = CATALOG.find(name)
         wish = replace(spec or ClipSpec("", motion="waves roll in", seconds=min(2, model.longest)), model=name)
-        attempt = Attempt(self.folder, stop, lambda: self.status == at)
+        attempt = Attempt(self.folder, stop, when or (lambda: self.status == at))
         names = [name for name, given in (("photo", photo), ("end_photo", end_photo)) if given]
         inputs = {name: _photo(self.folder) for name in names}
         job = Job(wish, model.plan(wish, (320, 240)), inputs, [TakeSeed(1, 7)], self.folder, self.notebook)
@@ -155,7 +168,7 @@ class Rehearsal:
 
     def _engine(self, model: Model) -> ReplicateEngine:
         assert model.hosted is not None
-        cashier = Cashier(self.api, self._known, self.pace)
+        cashier = Cashier(self.api, self._known, self.notebook.note_surplus, self.pace)
         return ReplicateEngine(Bench(model, model.hosted, self.api, cashier, self.gate, self.pace, self.calls))
 
     async def _known(self, external_ids: object) -> set[str]:

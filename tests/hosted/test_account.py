@@ -211,20 +211,23 @@ async def test_one_that_was_left_behind_costs_what_its_machine_does(room: Studio
     spec = ClipSpec("pia-hosted", motion="waves roll in", seconds=2)
     pia = Catalog.load().find(spec.model)
     await queue.announce(room.pool, uuid4(), "gone", [pia.name], [])
-    await paid.approve(room.pool, GUILD, "replicate", 100 * DOLLAR)
-    request = await room.ask(pia.plan(spec, (320, 240)), spec=spec, provider="replicate")
+    await paid.approve(room.pool, GUILD, "replicate", DOLLAR)
+    plan = pia.plan(spec, (320, 240))
+    request = await room.ask(plan, spec=spec, provider="replicate")
     claim = await queue.claim(room.pool, uuid4(), [pia.name], [], LEASE)
     assert claim is not None and pia.hosted is not None
     async with Replicate.open(URL(provider.address), SecretStr(KEY)) as api:
         prediction = await api.create({"version": f"{pia.hosted.slug}:{pia.hosted.version}", "input": {}})
-    order = hosted_jobs.Order("mark", {"version": f"{pia.hosted.slug}:{pia.hosted.version}"}, [], 90_000)
+    order = hosted_jobs.Order(
+        "mark", {"version": f"{pia.hosted.slug}:{pia.hosted.version}"}, [], plan.microdollars, "juno"
+    )
     await hosted_jobs.intend(room.pool, claim, "replicate", order)
     await hosted_jobs.remember(room.pool, claim.take_id, "replicate", prediction.id)
     await queue.fail(room.pool, claim, retry=False, error="It broke.", fault="-")
     await room.ended(request)
     provider.predictions[prediction.id]["status"] = "processing"
     async with ReplicateAccount.open(provider.address, SecretStr(KEY), room.pool, [pia]) as account:
-        [job] = await hosted_jobs.left_behind(room.pool, "replicate")
+        [job] = await hosted_jobs.left_behind(room.pool, "replicate", "juno")
         await account.end(job)
     assert await room.pool.fetchval("SELECT microdollars FROM hosted_jobs") == 14_000
 

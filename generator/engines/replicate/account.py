@@ -42,7 +42,7 @@ class ReplicateAccount:
         self._calls = calls or Calls()
         hosted = [model.hosted for model in models if model.hosted]
         self._rates = {one.slug: one.usd_gpu_second for one in hosted}
-        self._cashier = Cashier(api, self._taken, pace)
+        self._cashier = Cashier(api, self._taken, partial(hosted_jobs.note_surplus, pool), pace)
         self.gate = Gate("Replicate", api.check)
         self.loaded: list[str] = []
 

@@ -15,11 +15,19 @@ from typing import TypeVar, cast
 
 from pydantic import JsonValue
 
+from clips.domain import TakeId
 from clips.errors import LeaseLostError, RetryableError, ZoetropeError
 from clips.hosted_jobs import HostedJob, Order
 from generator.engines.base import Memory
 from generator.engines.ends import see_out
-from generator.engines.replicate.api import HasteError, OutcomeUnknownError, Prediction, Replicate
+from generator.engines.replicate.api import (
+    AccountError,
+    HasteError,
+    OutcomeUnknownError,
+    Prediction,
+    RefusedError,
+    Replicate,
+)
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +62,19 @@ _Answer = TypeVar("_Answer")
 
 
 class Cashier:
-    """Makes or finds the predictions of one account. `taken` tells which of some belong to takes already."""
+    """Makes or finds the predictions of one account."""
 
-    def __init__(self, api: Replicate, taken: Callable[[Sequence[str]], Awaitable[set[str]]], pace: Pace) -> None:
+    def __init__(
+        self,
+        api: Replicate,
+        taken: Callable[[Sequence[str]], Awaitable[set[str]]],
+        surplus: Callable[[TakeId, str], Awaitable[None]],
+        pace: Pace,
+    ) -> None:
+        """`taken` tells which of some belong to takes already; `surplus` notes that a take has one too many."""
         self._api = api
         self._taken = taken
+        self._surplus = surplus
         self._pace = pace
 
     async def predicted(self, memory: Memory, order: Order) -> Prediction:
@@ -73,7 +89,7 @@ class Cashier:
             if monotonic() - began > self._pace.fresh:
                 continue  # we slept: somebody else may have the take by now
             try:
-                return await _unbroken(self._created(memory, order))
+                return await _unbroken(self._created(memory, job, order))
             except OutcomeUnknownError as error:
                 lost += 1
                 log.warning("It is not known whether a prediction was created: %s. Looking for it.", error)
@@ -91,11 +107,20 @@ class Cashier:
         """The prediction of an intent, now remembered. None: there is none. Raises `UndecidedError`."""
         found = await self.search(job)
         if found:
-            await self._keep(memory, found)
+            await self._keep(memory, job, found)
         return found
 
     async def search(self, job: HostedJob) -> Prediction | None:
-        """The prediction of an intent. None: there is none and will be none. Raises `UndecidedError`."""
+        """The prediction of an intent. None: there is none and will be none.
+
+        Raises `UndecidedError`, `AccountError`, and `RetryableError` while the provider does not let us look.
+        """
+        try:
+            return await self._searched(job)
+        except RefusedError as error:
+            raise RetryableError(str(error)) from error
+
+    async def _searched(self, job: HostedJob) -> Prediction | None:
         began = monotonic()
         if found := await self._listed(job, began):
             return found
@@ -115,27 +140,38 @@ class Cashier:
             if len(found) > 1:
                 raise UndecidedError(f"{len(found)} predictions say what the take asked for")
         for surplus in found[:-1]:
-            log.critical("Replicate has two predictions of one take; %s is cancelled.", surplus.id)
-            await self._api.cancel(surplus.id)
+            await self._drop(job, surplus.id)
         if found:
             return found[-1]
         if any(one.input is None or one.data_removed for one in listed):
             raise UndecidedError("Replicate no longer tells what the predictions of that time were asked for")
         return None
 
-    async def _created(self, memory: Memory, order: Order) -> Prediction:
-        prediction = await self._api.create(order.body)
-        await self._keep(memory, prediction)
+    async def _created(self, memory: Memory, job: HostedJob, order: Order) -> Prediction:
+        try:
+            prediction = await self._api.create(order.body)
+        except (AccountError, HasteError, RetryableError):
+            await memory.withdraw()  # there is certainly none, and nobody should ever have to look for it
+            raise
+        await self._keep(memory, job, prediction)
         return prediction
 
-    async def _keep(self, memory: Memory, prediction: Prediction) -> None:
+    async def _keep(self, memory: Memory, job: HostedJob, prediction: Prediction) -> None:
         """Write it down. One that comes too late, because another attempt has the take and its own, is cancelled."""
         try:
             await memory.remember(prediction.id)
         except LeaseLostError:
-            log.critical("A take has another prediction than %s, which is cancelled.", prediction.id)
-            await patiently(lambda: self._api.cancel(prediction.id), self._pace)
+            await self._drop(job, prediction.id)
             raise
+
+    async def _drop(self, job: HostedJob, prediction_id: str) -> None:
+        """End a prediction that its take has no use for, and note it: it may be charged for all the same."""
+        log.critical("Take %d has another prediction than %s, which is cancelled.", job.take_id, prediction_id)
+        try:
+            await patiently(lambda: self._api.cancel(prediction_id), self._pace)
+        except (RetryableError, RefusedError, AccountError) as error:
+            log.critical("Replicate does not cancel %s: %s", prediction_id, error)
+        await self._surplus(job.take_id, prediction_id)
 
 
 async def _unbroken(work: Coroutine[None, None, _Answer]) -> _Answer:

@@ -12,8 +12,8 @@ from PIL import Image
 from yarl import URL
 
 from clips.catalog import Model
-from clips.errors import MemberError, RetryableError
-from clips.ffmpeg import Encoded, VideoError
+from clips.errors import LeaseLostError, MemberError, RetryableError
+from clips.ffmpeg import Encoded
 from clips.finished import adopt
 from clips.hosted_jobs import HostedJob, Order, Outcome
 from clips.hosting import Hosted
@@ -123,14 +123,14 @@ class Rendering:
                 raise RetryableError(f"it was asked for by another account, {job.order.account}")
         try:
             if job is None:
-                return await self._bench.cashier.predicted(self._memory, await self._ordered())
+                return await self._predicted(await self._ordered())
             if job.external_id is not None:
                 return await self._known(job, job.external_id)
             if job.outcome is not None:
                 raise MemberError(f"{self._title} did not take this. Try again, or pick another model.")
             log.info("An earlier attempt was about to ask Replicate; looking for what came of it.")
             found = await self._bench.cashier.found(self._memory, job)
-            return found or await self._bench.cashier.predicted(self._memory, job.order)
+            return found or await self._predicted(job.order)
         except UndecidedError as error:
             log.critical("It cannot be decided whether Replicate has a prediction of a take: %s.", error)
             await self._settle(Outcome.UNDECIDED, self._job.plan.microdollars)
@@ -161,6 +161,17 @@ class Rendering:
             await self._take_back()
             raise
 
+    async def _predicted(self, order: Order) -> Prediction:
+        """A new prediction. Where there is none and the order was struck out again, its uploads go too."""
+        try:
+            return await self._bench.cashier.predicted(self._memory, order)
+        except LeaseLostError:
+            raise  # whoever has the take may need them
+        except BaseException:
+            if await self._memory.recall() is None:
+                await self._take_back()
+            raise
+
     async def _order(self) -> Order:
         """Upload what the model needs; the first file's address is the take's mark."""
         try:
@@ -174,8 +185,7 @@ class Rendering:
                 addresses[name] = uploaded.urls.get
                 self._files.append(uploaded.id)
         except RetryableError as error:
-            # Nothing has begun, so nothing is lost: the take waits until the provider can be reached.
-            raise self._bench.gate.close(str(error)) from error
+            raise await self._bench.gate.blame(error) from error
         size = self._bench.model.size_of(self._job.spec)
         given = self._bench.hosted.input_for(self._job.spec, self._job.plan, size, self._take.seed, addresses)
         mark = next(iter(addresses.values()), None)
@@ -203,8 +213,8 @@ class Rendering:
                 if prediction.over:
                     return prediction
                 if monotonic() > until:
+                    # What it costs is not known before it has heard this: it is tidied up once the take is over.
                     await self._bench.api.cancel(prediction.id)
-                    await self._settle(Outcome.FAILED, self._cost(prediction))
                     raise MemberError(
                         f"{self._title} did not come to an end at its provider. Try again, or another model."
                     )
@@ -220,7 +230,10 @@ class Rendering:
         raise AssertionError
 
     async def _fetched(self, prediction: Prediction) -> Path:
-        """The clip, downloaded at once: it lives for an hour there."""
+        """The clip, downloaded at once: it lives for an hour there.
+
+        A `VideoError` may be this machine's own (ffmpeg killed, or too slow): the next attempt fetches the clip again.
+        """
         clip = self._folder / "master.mp4"
         try:
             fetched = await self._downloaded(prediction)
@@ -230,7 +243,7 @@ class Rendering:
             raise MemberError(
                 f"The clip of {self._title} was gone from its provider before it could be fetched. Try again."
             ) from error
-        except (UnusableError, ForbiddenAddressError, VideoError, ValueError) as error:
+        except (UnusableError, ForbiddenAddressError) as error:
             await self._settle(Outcome.FAILED, self._cost(prediction))
             raise MemberError(
                 f"What {self._title}'s provider gave back is no clip that plays. Try again, or pick another model."
@@ -241,7 +254,11 @@ class Rendering:
     async def _downloaded(self, prediction: Prediction) -> Path:
         if prediction.clip is None:
             raise GoneError("there is no clip any more" if prediction.data_removed else "nothing came out")
-        address, fetched = URL(prediction.clip, encoded=True), self._folder / "fetched"
+        try:
+            address = URL(prediction.clip, encoded=True)
+        except ValueError as error:
+            raise UnusableError("what came out has no address") from error
+        fetched = self._folder / "fetched"
         await patiently(lambda: download(self._bench.api.session, address, fetched), self._bench.pace, attempts=4)
         return fetched
 
@@ -256,7 +273,7 @@ class Rendering:
         await settle(self._bench.api, self._memory.settle, self._files, outcome, microdollars)
 
     async def _take_back(self) -> None:
-        """Remove what was uploaded for an order that was never written down."""
+        """Remove what was uploaded for an order that is not written down."""
         files, self._files = self._files, []
         await remove(self._bench.api, files)
 
