@@ -82,12 +82,18 @@ class QueueMachine(RuleBasedStateMachine):
         for guild in GUILDS:
             self.do(paid.approve(self.pool, GuildId(guild), "replicate", 7 * PRICE))
         self.generators = {uuid4(): set() for _ in range(3)}
+        for which, model in enumerate(MODELS):
+            self.announce(which, {model})
 
     @rule(
         guild=st.sampled_from(GUILDS), member=st.sampled_from(MEMBERS), lane=st.sampled_from(Lane),
-        model=st.sampled_from(MODELS), takes=st.integers(1, 4), again=st.booleans(),
+        models=st.lists(st.sampled_from(MODELS), min_size=1, max_size=2), takes=st.integers(1, 4), again=st.booleans(),
     )  # fmt: skip
-    def enqueue(self, guild: int, member: int, lane: Lane, model: str, takes: int, *, again: bool) -> None:
+    def enqueue(self, guild: int, member: int, lane: Lane, models: list[str], takes: int, *, again: bool) -> None:
+        for model in models:
+            self.enqueue_one(guild, member, lane, model, takes, again=again)
+
+    def enqueue_one(self, guild: int, member: int, lane: Lane, model: str, takes: int, *, again: bool) -> None:
         number = len(self.requests) - 1 if again and self.requests else len(self.requests)
         provider = "replicate" if model == PAID and lane is Lane.FAST else None
         ask = ask_for(guild, member, lane=lane, model=model, takes=takes, interaction_id=number, provider=provider)
@@ -117,6 +123,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(generators.obey(self.pool, generator, str(which), "cpu", until))
         if self.generators[generator]:
             (self.resting.add if rests else self.resting.discard)(generator)
+        self.reap()
 
     @rule(which=st.integers(0, 2))
     def claim(self, which: int) -> None:

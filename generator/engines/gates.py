@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from clips.errors import RetryableError, SetupError, SwitchedOffError
+from clips.errors import RetryableError, SetupError, SwitchedOffError, ZoetropeError
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,16 @@ class Gate:
         self._opened.clear()
         self._closed.set()
         return SwitchedOffError(f"{self.name} is switched off: {why}")
+
+    async def blame(self, error: ZoetropeError) -> ZoetropeError:
+        """What to raise after an error that one take met: it closes the gate if the check fails too. If not, others may
+        fare better, and the error is the take's own.
+        """
+        try:
+            await self._check()
+        except (SetupError, RetryableError):
+            return self.close(str(error))
+        return error
 
     def prove(self) -> None:
         """Work was taken: all is well, and the next trouble is a new one."""
