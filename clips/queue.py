@@ -84,7 +84,7 @@ class Place:
 
 
 _ENQUEUE = "SELECT * FROM enqueue_request($1, $2, $3, $4, $5, $6)"
-_CLAIM = "SELECT * FROM claim_take($1, $2, $3, $4, $5)"
+_CLAIM = "SELECT * FROM claim_take($1, $2, $3, $4, $5, $6)"
 _BEAT = "SELECT * FROM beat_take($1, $2, $3, $4, $5, $6, $7)"
 _RECORD = "SELECT record_take($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 _STOP = "SELECT stop_take($1, $2, $3, $4)"
@@ -146,12 +146,21 @@ async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tu
 
 
 async def claim(
-    pool: Pool, generator_id: UUID, models: Sequence[str], loaded: Sequence[str], lease: timedelta
+    pool: Pool,
+    generator_id: UUID,
+    models: Sequence[str],
+    loaded: Sequence[str],
+    lease: timedelta,
+    *,
+    begun: bool = False,
 ) -> Claim | None:
-    """Lease the fairest ready take of these models; None if there is none. Loaded ones go first within `SLACK`."""
+    """Lease the fairest ready take of these models; None if there is none. Loaded ones go first within `SLACK`.
+
+    `begun`: only what an earlier attempt has begun elsewhere, so that it is fetched before it is gone there.
+    """
     # A claim whose answer was lost is nobody's: its lease runs out, and the take goes on.
     row = await retrying(
-        pool, lambda conn: conn.fetchrow(_CLAIM, generator_id, models, loaded, SLACK, lease), one_statement=True
+        pool, lambda conn: conn.fetchrow(_CLAIM, generator_id, models, loaded, SLACK, lease, begun), one_statement=True
     )
     if row is None:
         return None

@@ -52,6 +52,7 @@ class Resting:
         self._quiet = quiet
         self._notices = notices
         self._free = free
+        self._asked_back = asyncio.Event()
         self._told: Orders | None = None
         self._quiet_until: datetime | None = None
 
@@ -78,10 +79,21 @@ class Resting:
         if before is not None and told.pause is not before.pause:
             log.warning("Pause: %s.", told.pause)
         if before is not None and told.free_at != before.free_at:
-            log.warning("%.1f GiB of GPU memory are free for others.", await self._free() / 1024**3)
+            self._asked_back.set()
 
-    async def keep(self) -> NoReturn:
-        """Look again and again, until cancelled."""
+    async def keep(self) -> None:
+        """Look again and again, until cancelled; a look waits for no render, as memory that is given back does."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._looking())
+            group.create_task(self._giving_back())
+
+    async def _looking(self) -> NoReturn:
         while True:
             await self._notices.wait(generators.ORDERS, _LOOK_EVERY)
             await self.look()
+
+    async def _giving_back(self) -> NoReturn:
+        while True:
+            await self._asked_back.wait()
+            self._asked_back.clear()
+            log.warning("%.1f GiB of GPU memory are free for others.", await self._free() / 1024**3)

@@ -32,7 +32,8 @@ class _StuckError(StoppingError):
 
 
 class Worker:
-    """`at_once` takes at a time, of the workshop's models and while its gate is open.
+    """`at_once` takes at a time, of the workshop's models and while its gate is open. During a rest nothing new: what
+    is rendered elsewhere, behind a gate, is paid for and lies there for an hour only, so it is fetched all the same.
 
     The heartbeat keeps their leases; whoever announces the generator is none of its business.
     """
@@ -86,7 +87,11 @@ class Worker:
 
     @property
     def _open(self) -> bool:
-        return (self._gate is None or self._gate.open) and not (self._resting and self._resting.at_rest)
+        return self._gate.open if self._gate else not self._rests
+
+    @property
+    def _rests(self) -> bool:
+        return self._resting is not None and self._resting.at_rest
 
     def _raise_what_failed(self) -> None:
         ended = {task for task in self._working if task.done()}
@@ -102,6 +107,7 @@ class Worker:
                 list(self._shop.models),
                 self._shop.shelf.loaded,
                 self._lease,
+                begun=self._rests,
             )
         except (RetryableError, *OUTAGE) as error:
             log.warning("Could not ask for work; trying again. %s", error)
@@ -150,7 +156,6 @@ class Worker:
         """Make the take, but no longer than the process may last or its host lets it. Raises as `make` does."""
         making = asyncio.create_task(make(self._shop, watch))
         due = asyncio.create_task(self._stopping.due.wait())
-        # What is rendered elsewhere is fetched in any case: it is paid for, and lies there for an hour only.
         rest = self._resting.due if self._resting and self._gate is None else asyncio.Event()
         paused = asyncio.create_task(rest.wait())
         try:

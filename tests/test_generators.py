@@ -8,9 +8,11 @@ from uuid import UUID, uuid4
 import pytest
 from typer.testing import CliRunner
 
-from clips import generators, queue
+from clips import generators, hosted_jobs, queue
 from clips.domain import Plan, RequestId, Sha256
 from clips.generators import EVERYWHERE, Orders, Pause
+from clips.hosted_jobs import Order
+from clips.invariants import violations
 from clips.postgres import Pool
 from clips.queue import Place, Rest
 from clips.quiet import QuietHours
@@ -113,6 +115,84 @@ async def test_the_command_line_gives_the_orders(asked: Pool, dsn: str):
     assert await orders(asked, "attic") == Orders(Pause.NO, None)
     await say("free", "attic")
     assert (await orders(asked, "attic")).free_at is not None
+
+
+# ---- whom a rest holds up
+
+
+async def both(pool: Pool) -> tuple[UUID, UUID]:
+    """A generator of `wan` in the attic, which rests, and one of `sketch` in the cellar."""
+    attic, cellar = uuid4(), uuid4()
+    for generator_id, machine, model in ((attic, "attic", "wan"), (cellar, "cellar", "sketch")):
+        await queue.announce(pool, generator_id, machine, [model], [])
+        await generators.obey(pool, generator_id, machine, "cuda", None)
+    await rest(pool, attic)
+    return attic, cellar
+
+
+async def rest(pool: Pool, generator_id: UUID, hours: int | None = 2) -> None:
+    """Let quiet hours begin in the attic, or end."""
+    until = datetime.now(UTC) + timedelta(hours=hours) if hours else None
+    await generators.obey(pool, generator_id, "attic", "cuda", until)
+
+
+async def claimed(pool: Pool, generator_id: UUID, model: str, *, begun: bool = False) -> RequestId | None:
+    claim = await queue.claim(pool, generator_id, [model], [], LEASE, begun=begun)
+    return claim.request_id if claim else None
+
+
+async def test_takes_of_a_resting_model_let_others_pass(asked: Pool):
+    await asked.execute("UPDATE guilds SET max_running = 4")
+    attic, cellar = await both(asked)
+    resting = [await enqueued(asked, ask_for(1, 11, takes=1, model="wan")) for _ in range(2)]
+    others = [await minute(asked) for _ in range(2)]
+    assert await queue.reap(asked, LEASE) == ["let another pass"]
+    assert [await claimed(asked, cellar, "sketch") for _ in others] == others
+    assert await claimed(asked, cellar, "sketch") is None
+    await rest(asked, attic, hours=None)
+    assert await claimed(asked, attic, "wan") == resting[0]
+    await rest(asked, attic)
+    other = await minute(asked)
+    assert await queue.reap(asked, LEASE) == ["let another pass"], "the next head, when the rest began"
+    assert await claimed(asked, cellar, "sketch") == other
+    async with asked.acquire() as conn:
+        assert await violations(conn) == []
+
+
+async def test_where_all_rest_the_oldest_stays_at_the_head(asked: Pool):
+    attic, _ = await both(asked)
+    resting = [await enqueued(asked, ask_for(1, 11, takes=1, model="wan")) for _ in range(2)]
+    assert await queue.reap(asked, LEASE) == []
+    await rest(asked, attic, hours=None)
+    assert await claimed(asked, attic, "wan") == resting[0]
+
+
+async def test_nobody_joins_at_the_virtual_time_of_a_take_that_rests(asked: Pool):
+    _, cellar = await both(asked)
+    await enqueued(asked, ask_for(1, 11, takes=1, model="wan"))
+    diligent = await enqueued(asked, ask_for(1, 12, takes=2, plan=MINUTE))
+    claim = await queue.claim(asked, cellar, ["sketch"], [], LEASE)
+    assert claim is not None
+    await queue.record(asked, claim, Sha256(MASTER), CLIP, timedelta(seconds=60), {})
+    await enqueued(asked, ask_for(1, 13, takes=2, plan=MINUTE))
+    assert await claimed(asked, cellar, "sketch") == diligent, "the newcomer has saved up nothing"
+
+
+async def test_what_was_begun_elsewhere_is_fetched_through_a_rest(asked: Pool):
+    attic, _ = await both(asked)
+    await rest(asked, attic, hours=None)
+    new, begun = [await enqueued(asked, ask_for(1, user, takes=1, model="wan")) for user in (11, 12)]
+    claims = [await queue.claim(asked, attic, ["wan"], [], LEASE) for _ in range(2)]
+    await rest(asked, attic)
+    for claim in claims:
+        assert claim is not None
+        if claim.request_id == begun:
+            await hosted_jobs.intend(asked, claim, "replicate", Order("mark", {}, (), 0))
+            await hosted_jobs.remember(asked, claim.take_id, "replicate", "p1")
+        await queue.give_back(asked, claim)
+    assert await claimed(asked, attic, "wan", begun=True) == begun
+    assert await claimed(asked, attic, "wan", begun=True) is None
+    assert await claimed(asked, attic, "wan") == new
 
 
 # ---- what members are told

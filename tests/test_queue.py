@@ -44,7 +44,7 @@ async def finish(pool: Pool, claim: Claim, gpu: timedelta = SECOND) -> Ended:
 
 
 def test_every_promise_is_read_from_the_file():
-    assert len(promises()) == 15
+    assert len(promises()) == 17
     assert all(statement.startswith("SELECT") for _, statement in promises())
 
 

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID, uuid4
 
@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from clips import ledger, paid, queue
+from clips import generators, ledger, paid, queue
 from clips.domain import GuildId, Lane, Progress, RequestId, TakeId, UserId
 from clips.errors import MemberError, RetryableError
 from clips.invariants import violations
@@ -45,6 +45,11 @@ _EMPTY = """
     TRUNCATE entries, holds, accounts, copies, clips, deliveries, intakes, drafts, takes, requests, flows, shares,
         generators, photos, guilds, blobs RESTART IDENTITY CASCADE
 """
+_HELD_UP = """
+    SELECT count(*) FROM takes head JOIN takes other USING (guild_id, user_id, lane)
+    WHERE head.state = 'ready' AND head.model <> ALL ($1) AND other.state = 'waiting' AND other.model = ANY ($1)
+"""
+"""Takes that could be rendered, behind one that cannot."""
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -56,6 +61,7 @@ class QueueMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.generators: dict[UUID, set[str]] = {}
+        self.resting: set[UUID] = set()
         self.owned: dict[TakeId, Claim] = {}
         self.stale: list[Claim] = []
         self.cancelling: set[TakeId] = set()
@@ -76,12 +82,18 @@ class QueueMachine(RuleBasedStateMachine):
         for guild in GUILDS:
             self.do(paid.approve(self.pool, GuildId(guild), "replicate", 7 * PRICE))
         self.generators = {uuid4(): set() for _ in range(3)}
+        for which, model in enumerate(MODELS):
+            self.announce(which, {model})
 
     @rule(
         guild=st.sampled_from(GUILDS), member=st.sampled_from(MEMBERS), lane=st.sampled_from(Lane),
-        model=st.sampled_from(MODELS), takes=st.integers(1, 4), again=st.booleans(),
+        models=st.lists(st.sampled_from(MODELS), min_size=1, max_size=2), takes=st.integers(1, 4), again=st.booleans(),
     )  # fmt: skip
-    def enqueue(self, guild: int, member: int, lane: Lane, model: str, takes: int, *, again: bool) -> None:
+    def enqueue(self, guild: int, member: int, lane: Lane, models: list[str], takes: int, *, again: bool) -> None:
+        for model in models:
+            self.enqueue_one(guild, member, lane, model, takes, again=again)
+
+    def enqueue_one(self, guild: int, member: int, lane: Lane, model: str, takes: int, *, again: bool) -> None:
         number = len(self.requests) - 1 if again and self.requests else len(self.requests)
         provider = "replicate" if model == PAID and lane is Lane.FAST else None
         ask = ask_for(guild, member, lane=lane, model=model, takes=takes, interaction_id=number, provider=provider)
@@ -101,13 +113,25 @@ class QueueMachine(RuleBasedStateMachine):
     def die(self, which: int) -> None:
         generator = list(self.generators)[which]
         self.generators[generator] = set()
+        self.resting.discard(generator)
         self.do(queue.leave(self.pool, generator))
+
+    @rule(which=st.integers(0, 2), rests=st.booleans())
+    def rest(self, which: int, *, rests: bool) -> None:
+        generator = list(self.generators)[which]
+        until = datetime.now(UTC) + timedelta(hours=1) if rests else None
+        self.do(generators.obey(self.pool, generator, str(which), "cpu", until))
+        if self.generators[generator]:
+            (self.resting.add if rests else self.resting.discard)(generator)
+        self.reap()
 
     @rule(which=st.integers(0, 2))
     def claim(self, which: int) -> None:
         generator, models = list(self.generators.items())[which]
-        claim = self.do(queue.claim(self.pool, generator, sorted(models), sorted(models)[:1], LEASE))
+        begun = generator in self.resting
+        claim = self.do(queue.claim(self.pool, generator, sorted(models), sorted(models)[:1], LEASE, begun=begun))
         if claim:
+            assert not begun
             assert claim.take_id not in self.owned
             self.owned[claim.take_id] = claim
 
@@ -198,6 +222,8 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def reap(self) -> None:
         self.do(queue.reap(self.pool, NO_LEASE))
+        working = {model for each, models in self.generators.items() if each not in self.resting for model in models}
+        assert self.do(self.pool.fetchval(_HELD_UP, sorted(working))) == 0
 
     @precondition(lambda self: self.requests)
     @rule(data=st.data())

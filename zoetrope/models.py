@@ -81,11 +81,12 @@ def check(
 ) -> None:
     """Say how a model would be placed on a GPU of some size, from the sizes of its weights; nothing is downloaded."""
     model, _ = _model(name), the_hub()
-    from generator.engines.diffusers import memory, outlook  # noqa: PLC0415 - seconds of imports, for this command alone
+    from generator.engines.diffusers import loading, memory, outlook  # noqa: PLC0415 - seconds of imports, for this command alone
 
     found = outlook.outlook(model)
     for part, numbers in found.checkpoint.numbers.items():
         _tell(f"{part}: {numbers / 1e9:.2f} billion numbers")
+    loading.check_wish(model, found.plans)
     room = free_ram() if ram is None else int(ram * _GIB)
     gpu = outlook.this_gpu() if vram is None else (f"a GPU of {vram:g} GiB", int(vram * _GIB))
     cards = [gpu] if gpu else [(f"{card} GiB", card * _GIB) for card in _CARDS]

@@ -153,6 +153,11 @@ class Parkable(Protocol):
         """What of its placement and speed decides what a seed looks like, for the recipe."""
         ...
 
+    @property
+    def can_park(self) -> bool:
+        """Whether `park` may be called: weights in 4 bits stay where they were loaded, or go."""
+        ...
+
     async def park(self) -> None:
         """Move to RAM what is on the GPU."""
         ...

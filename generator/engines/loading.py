@@ -52,7 +52,7 @@ _Result = TypeVar("_Result")
 
 class Shelf:
     """The loaded engines, the last used last. As many as there is memory for: where one needs room on the GPU, those
-    unused for longest wait in RAM, and where RAM is short too, they go.
+    unused for longest wait in RAM; where RAM is short too, or they cannot be moved, they go.
     """
 
     def __init__(self, device: str, *, speed: Speed | None = None, load: Load | None = None) -> None:
@@ -105,7 +105,7 @@ class Shelf:
         for name, engine in self._engines.items():
             if name == but or not isinstance(engine, Parkable):
                 continue
-            if vram and 0 < engine.vram <= free_ram():
+            if vram and engine.can_park and 0 < engine.vram <= free_ram():
                 await engine.park()
                 return True
             if engine.vram if vram else engine.ram:

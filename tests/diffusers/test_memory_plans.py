@@ -1,12 +1,15 @@
 """Which way of placing a model each card gets, from the sizes of the real checkpoints."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clips.catalog import Catalog, Placement
+from clips.errors import SetupError
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.estimate import largest, needs_of
+from generator.engines.diffusers.loading import choose_plan
 from generator.engines.diffusers.memory import GIB, Needs, choose, ladder, leaner, on_cpu
 
 CARDS = (8, 12, 16, 24, 48, 80)
@@ -90,6 +93,18 @@ def test_a_wished_way_is_taken_even_where_another_fits_better() -> None:
     plans = ladder(needs_to_render("ltx-video"), quantiser=False)
     assert choose(plans, 80 * GIB, 96 * GIB, Placement.GROUPED).placement is Placement.GROUPED
     assert choose(plans, 8 * GIB, 96 * GIB, Placement.WHOLE).placement is Placement.WHOLE
+
+
+def test_a_wish_that_cannot_be_had_is_refused_and_on_a_cpu_means_nothing() -> None:
+    svd, needed = Catalog.load().find("svd-xt"), needs_to_render("svd-xt")
+    plans = ladder(needed, quantiser=False)
+    for wish, why in ((Placement.EVICTED, "it has no text encoder"), (Placement.QUANTISED, "bitsandbytes is not inst")):
+        wished = svd.model_copy(update={"memory": wish})
+        with pytest.raises(
+            SetupError, match=f"svd-xt cannot be placed as `{wish}`: {why}.* to one of whole, offloaded"
+        ):
+            choose_plan(wished, plans, torch.device("cuda"))
+        assert choose_plan(wished, on_cpu(needed), torch.device("cpu")).placement is Placement.WHOLE
 
 
 def test_the_plan_says_what_it_takes() -> None:

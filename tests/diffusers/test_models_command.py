@@ -98,6 +98,18 @@ def test_a_check_says_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None
     assert "8 GiB: all on the GPU" in run("check", "tiny").output, "where no GPU is, every card's"
 
 
+def test_a_check_says_which_wish_cannot_be_had(hub: Hub, tmp_path: Path) -> None:
+    own = tmp_path / "own.toml"
+    own.write_text(
+        ENTRY.format(name="tiny", repo=hub.repo)
+        + 'memory = "quantised"\nloras = [{ repo = "some/lora", file = "a.safetensors" }]\n'
+    )
+    with pytest.raises(
+        SetupError, match=r"cannot be placed as `quantised`: .* it has LoRAs\. .* to one of whole, evicted"
+    ):
+        run("check", "tiny", "--vram", "24", "--ram", "64")
+
+
 def test_a_removal_says_who_else_loses_the_files(hub: Hub) -> None:
     assert run("remove", "tiny").output == "Nothing of tiny is here.\n"
     run("pull", "tiny", "--yes")

@@ -60,6 +60,9 @@ async def test_every_placement_that_keeps_the_weights_gives_the_same_clip(
         await engine_on_a_gpu.park()
         assert (engine_on_a_gpu.vram, engine_on_a_gpu.ram) == (0, NEEDS.weights)
     assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole), "it wakes by itself"
+    assert engine_on_a_gpu.can_park
+    runner.plan = next(plan for plan in ladder(NEEDS, quantiser=True) if plan.placement is Placement.QUANTISED)
+    assert not engine_on_a_gpu.can_park, "what is in 4 bits does not come back"
     place(pipe_of(engine_on_a_gpu), plans[Placement.FP8], torch.device("cpu"))
     changed = await clip_of(engine_on_a_gpu, photo, seed=8)
     place(pipe_of(engine_on_a_gpu), plans[Placement.FP8], torch.device("cpu"))

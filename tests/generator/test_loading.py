@@ -67,6 +67,7 @@ class Weights:
     def __init__(self, on_gpu: list["Weights"]) -> None:
         self.on_gpu = on_gpu
         self.closed = False
+        self.can_park = True
         self._enter()
 
     @property
@@ -151,6 +152,16 @@ async def test_where_ram_is_short_it_goes(shelf: tuple[Shelf, list[Weights], Tak
     await take("third")
     assert first.closed
     assert kept.loaded == ["second", "third"]
+
+
+async def test_what_cannot_come_back_from_ram_goes(
+    shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]
+) -> None:
+    kept, on_gpu, take = shelf
+    first, second = await take("first"), await take("second")
+    first.can_park = False
+    assert await kept.free() == 20
+    assert (first.closed, second.closed, on_gpu, kept.loaded) == (True, False, [], ["second"])
 
 
 async def test_the_gpu_can_be_freed_for_others(shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]) -> None:

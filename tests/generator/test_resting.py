@@ -1,7 +1,10 @@
 """A generator that is paused, goes on and gives its memory back, as its host tells it."""
 
+import asyncio
 from datetime import datetime, timedelta
 from uuid import uuid4
+
+import pytest
 
 from clips import generators, queue
 from clips.domain import TakeState
@@ -10,7 +13,7 @@ from clips.notices import listen
 from clips.postgres import Session
 from clips.quiet import QuietHours
 from generator.resting import Place, Resting
-from tests.generator.studio import Studio
+from tests.generator.studio import BOUND, Studio
 
 
 async def test_a_pause_takes_nothing_away_and_nothing_more_is_claimed(room: Studio):
@@ -38,22 +41,45 @@ async def test_a_pause_takes_nothing_away_and_nothing_more_is_claimed(room: Stud
     await room.promises_hold()
 
 
+async def nothing() -> int:
+    return 0
+
+
 async def test_in_its_quiet_hours_it_rests(room: Studio):
     now = datetime.now().astimezone()
     quiet = QuietHours((now - timedelta(hours=1)).time(), (now + timedelta(hours=1)).time())
-    freed: list[int] = []
-
-    async def free() -> int:
-        freed.append(1)
-        return 0
-
     async with listen(room.dsn, Session("test"), (generators.ORDERS,)) as notices:
         for hours, rests in ((quiet, True), (None, False)):
-            resting = Resting(room.pool, uuid4(), Place("attic", "cpu"), hours, notices, free)
+            resting = Resting(room.pool, uuid4(), Place("attic", "cpu"), hours, notices, nothing)
             await resting.look()
             assert resting.at_rest is rests
+
+
+async def test_memory_that_waits_for_a_render_does_not_deafen_it_to_a_pause(room: Studio):
+    asked, rendered = asyncio.Queue[int](), asyncio.Event()
+
+    async def free() -> int:
+        asked.put_nowait(1)
+        await rendered.wait()
+        return 0
+
+    await generators.free(room.pool, "attic")
+    async with asyncio.timeout(BOUND), listen(room.dsn, Session("test"), (generators.ORDERS,)) as notices:
+        resting = Resting(room.pool, uuid4(), Place("attic", "cpu"), None, notices, free)
+        await resting.look()
+        assert asked.empty(), "not what was asked before it began"
+        keeping = asyncio.create_task(resting.keep())
+        await resting.look()
         await generators.free(room.pool, "attic")
+        await asked.get()
+        await generators.free(room.pool, "attic")
+        await generators.pause(room.pool, "attic", Pause.NOW)
+        await resting.due.wait()
+        assert resting.at_rest and asked.empty(), "one after another"
+        rendered.set()
+        await asked.get()
         await resting.look()
-        assert freed == [1], "once, and not what was asked before it began"
-        await resting.look()
-        assert freed == [1]
+        assert asked.empty(), "once for each"
+        keeping.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await keeping

@@ -271,7 +271,7 @@ async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_lo
     made: list[tuple[str, Rehearsed]] = []
 
     class Heavy(Rehearsed):
-        vram, ram = 0, 1
+        vram, ram, can_park = 0, 1, True
         manner: Mapping[str, str] = {"placement": "on the shelf"}
 
         async def park(self) -> None:

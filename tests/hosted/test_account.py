@@ -12,11 +12,12 @@ import pytest
 from pydantic import SecretStr
 from yarl import URL
 
-from clips import hosted_jobs, paid, queue
+from clips import generators, hosted_jobs, paid, queue
 from clips.catalog import Catalog
 from clips.checkpoints import Checkpoints
 from clips.domain import ClipSpec, RequestId, TakeState
 from clips.errors import SetupError
+from clips.generators import EVERYWHERE, Pause
 from clips.notices import listen
 from clips.paid import DOLLAR
 from clips.postgres import Session
@@ -28,6 +29,7 @@ from generator.engines.replicate.account import ReplicateAccount
 from generator.engines.replicate.api import Replicate
 from generator.engines.replicate.paying import Pace
 from generator.heartbeat import Heartbeat, Identity, Offer
+from generator.resting import Place, Resting
 from generator.stations import offer, stations
 from generator.stopping import Stopping
 from generator.takes import Workshop
@@ -60,7 +62,8 @@ async def working(
     """A worker of the account at work in this process; what it offers is announced as it changes."""
     identity, stopping = Identity(uuid4(), "test", [MODEL.name]), Stopping(5)
     async with AsyncExitStack() as stack:
-        notices = await stack.enter_async_context(listen(room.dsn, Session("test"), (queue.READY, queue.CANCELLED)))
+        channels = (queue.READY, queue.CANCELLED, generators.ORDERS)
+        notices = await stack.enter_async_context(listen(room.dsn, Session("test"), channels))
         account = await stack.enter_async_context(
             ReplicateAccount.open(provider.address, SecretStr(KEY), room.pool, [MODEL])
         )
@@ -73,7 +76,19 @@ async def working(
             Heartbeat(room.dsn, identity, lease=LEASE, stall=timedelta(seconds=60), offer=offered)
         )
         shop = Workshop(room.pool, room.blobs, MODELS, account, room.folder, Checkpoints())
-        worker = Worker(shop, heartbeat, identity, notices, stopping, lease=LEASE, at_once=at_once, gate=account.gate)
+        resting = Resting(room.pool, identity.generator_id, Place("attic", "cpu"), None, notices, Shelf("cpu").free)
+        await resting.look()
+        worker = Worker(
+            shop,
+            heartbeat,
+            identity,
+            notices,
+            stopping,
+            lease=LEASE,
+            at_once=at_once,
+            gate=account.gate,
+            resting=resting,
+        )
         work = asyncio.create_task(worker.run())
         try:
             yield account, stopping
@@ -183,6 +198,24 @@ async def test_what_a_take_left_behind_is_ended(room: Studio, provider: Provider
     assert provider.cancelled == list(provider.predictions)
     assert set(provider.deleted) == set(provider.files) != set()
     assert await hosted_jobs.left_behind(room.pool, "replicate") == []
+
+
+async def test_what_is_paid_for_is_fetched_through_a_rest_and_nothing_more_is_begun(room: Studio, provider: Provider):
+    provider.held = True
+    request = await ask(room)
+    async with working(room, provider) as (_, stopping):
+        await room.until(request, lambda whole: whole.takes[0].phase == "part")
+        stopping.ask()
+        stopping.ask()
+        await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)
+    provider.held = False
+    later = await ask(room, user_id=12)
+    await room.pool.execute("DELETE FROM generators")
+    await generators.pause(room.pool, EVERYWHERE, Pause.NOW)
+    async with working(room, provider):
+        [take] = await room.ended(request)
+    assert (take.state, provider.paid) == (TakeState.DONE, 1)
+    assert (await room.read(later)).takes[0].state is TakeState.READY
 
 
 async def test_what_one_account_was_asked_for_another_leaves_alone(room: Studio, provider: Provider):

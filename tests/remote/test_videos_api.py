@@ -203,25 +203,56 @@ async def test_what_passes_in_a_moment_is_waited_for(fake: FakeServer, tmp_path:
     assert len(fake.created) == 1
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_server_that_is_down_is_switched_off_until_it_is_back(fake: FakeServer, tmp_path: Path, *, known: bool):
+    class GoingDown(Circumstances):
+        def report(self, phase: str, done: int, total: int) -> None:
+            if known is (phase == "step"):
+                fake.trouble = Trouble.DOWN
+
+    fake.looks = 9
+    async with VideoServer.of(model_on(fake.entry)) as server:
+        gate = Gate("cluster", server.check)
+        with pytest.raises(SwitchedOffError, match="answered with status 502: bad gateway"):
+            await rendered(fake, tmp_path, context=GoingDown(), gate=gate, silence=0.0)
+        await gate.examine()
+        assert not gate.open
+        fake.trouble = None
+        await gate.examine()
+        assert gate.open
+
+
 @pytest.mark.parametrize(
     ("trouble", "says"),
     [
-        (Trouble.LOOKS_FAIL, "answered with status 502: bad gateway"),
+        (Trouble.CREATE_FAILS, "answered with status 500: this photo breaks it"),
         (Trouble.CREATE_CUT, "asking the vllm-omni server at .* for a clip failed"),
+        (Trouble.LOOKS_FAIL, "answered with status 502: bad gateway"),
     ],
 )
-async def test_a_server_that_is_down_is_switched_off_until_it_is_back(
+async def test_a_take_that_a_healthy_server_fails_loses_an_attempt_and_switches_nothing_off(
     fake: FakeServer, tmp_path: Path, trouble: Trouble, says: str
 ):
     fake.trouble = trouble
-    model = model_on(fake.entry)
-    async with VideoServer.of(model) as server:
+    memory = Notes()
+    async with VideoServer.of(model_on(fake.entry)) as server:
         gate = Gate("cluster", server.check)
-        with pytest.raises(SwitchedOffError, match=says):
-            await rendered(fake, tmp_path, gate=gate, silence=0.0)
-        assert gate.trouble is not None
-        await gate.examine()
-        assert gate.open
+        for _ in range(2):
+            with pytest.raises(RetryableError, match=says):
+                await rendered(fake, tmp_path, memory=memory, gate=gate, silence=0.0)
+            assert gate.open
+
+
+async def test_a_clip_that_is_gone_is_rendered_again_by_the_next_attempt(fake: FakeServer, tmp_path: Path):
+    fake.trouble = Trouble.CONTENT_GONE
+    memory = Notes()
+    with pytest.raises(RetryableError, match="not there to download"):
+        await rendered(fake, tmp_path, memory=memory)
+    assert fake.jobs == {}
+    fake.trouble = None
+    kept = await rendered(fake, tmp_path, memory=memory)
+    assert kept.made[1].frames == 16
+    assert len(fake.created) == 2
 
 
 async def test_a_server_that_is_not_there_is_told_with_its_address(tmp_path: Path):

@@ -144,10 +144,14 @@ async def test_what_is_over_is_forgotten_on_the_server(room: Studio, fake: FakeS
         [take] = await room.ended(request)
     assert list(fake.jobs) == ["video_gen_1"]
     async with Cluster.open(model_on(fake.entry), room.pool) as cluster:
+        fake.trouble = Trouble.DELETE_FAILS
+        await cluster.tidy()
+        assert await hosted_jobs.recall(room.pool, take.take_id) is not None, "it was not heard"
+        fake.trouble = None
         await cluster.tidy()
         await cluster.tidy()
     assert fake.jobs == {}
-    assert fake.asked.count("DELETE /v1/videos/video_gen_1") == 1
+    assert fake.asked.count("DELETE /v1/videos/video_gen_1") == 2
     assert await hosted_jobs.recall(room.pool, take.take_id) is None
 
 

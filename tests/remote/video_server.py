@@ -22,6 +22,9 @@ class Trouble(Enum):
     CREATE_BUSY = auto()
     CREATE_REFUSED = auto()
     CREATE_CUT = auto()
+    CREATE_FAILS = auto()
+    DOWN = auto()
+    DELETE_FAILS = auto()
     LOOK_FAILS_ONCE = auto()
     LOOKS_FAIL = auto()
     JOB_FAILS = auto()
@@ -90,6 +93,8 @@ class FakeServer:
                 fields[part.name or ""] = (await part.read()).decode()
         if self._once(Trouble.CREATE_BUSY_ONCE) or self.trouble is Trouble.CREATE_BUSY:
             return web.json_response({"detail": "queue is full"}, status=503, headers={"Retry-After": "0"})
+        if self.trouble is Trouble.CREATE_FAILS:
+            return web.Response(status=500, text="this photo breaks it")
         if self.trouble is Trouble.CREATE_REFUSED:
             return web.json_response(
                 {"error": {"message": f"num_frames must be 4k+1 {self.key or ''}", "code": 400}}, status=400
@@ -143,6 +148,8 @@ class FakeServer:
 
     async def delete(self, request: web.Request) -> web.Response:
         external_id = request.match_info["id"]
+        if self.trouble is Trouble.DELETE_FAILS:
+            return web.Response(status=500, text="not now")
         if self.jobs.pop(external_id, None) is None:
             return web.json_response({"detail": "Video not found"}, status=404)
         if self.dialect is Dialect.VLLM_OMNI:
@@ -166,6 +173,8 @@ class FakeServer:
         self.asked.append(f"{request.method} {request.path}")
         if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
             return web.Response(status=401, text=json.dumps({"error": "Unauthorized"}))
+        if self.trouble is Trouble.DOWN:
+            return web.Response(status=502, text="bad gateway")
         return await handler(request)
 
 

@@ -58,6 +58,11 @@ class DiffusersEngine:
         """See `Parkable`."""
         return self._runner.manner
 
+    @property
+    def can_park(self) -> bool:
+        """See `Parkable`."""
+        return self._runner.can_park
+
     async def park(self) -> None:
         """See `Parkable`."""
         await asyncio.get_running_loop().run_in_executor(self._thread, self._runner.park)

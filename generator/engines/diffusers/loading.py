@@ -54,18 +54,37 @@ def plans_of(
 def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.device) -> MemoryPlan:
     """The best plan for what is free here, or would be if this process held nothing else.
 
-    Raises `NoRoomError` where other models of this process have to make room for it first.
+    Raises `NoRoomError` where other models of this process have to make room for it first, `SetupError` as
+    `check_wish` does; a CPU knows one way only, and takes that.
     """
     if device.type != "cuda":
         plan = plans[0]
         if plan.ram > free_ram() and model.memory is None:
             raise NoRoomError(0, plan.ram)
         return plan
+    check_wish(model, plans)
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
     plan = choose(plans, free + torch.cuda.memory_reserved(device), free_ram(), model.memory)
     check_room(plan, device)
     return plan
+
+
+def check_wish(model: Model, plans: tuple[MemoryPlan, ...]) -> None:
+    """Raise `SetupError` where the model cannot be placed on a GPU as its host wishes."""
+    ways = list(dict.fromkeys(plan.placement for plan in plans))
+    if model.memory is None or model.memory in ways:
+        return
+    if model.memory is not Placement.QUANTISED:
+        why = "it has no text encoder that could be streamed"
+    elif model.loras:
+        why = "nothing can be merged into 4 bits, and it has LoRAs"
+    else:
+        why = "bitsandbytes is not installed here"
+    raise SetupError(
+        f"{model.name} cannot be placed as `{model.memory}`: {why}. Set `memory` in its catalogue entry, or "
+        f"ZOETROPE_MEMORY, to one of {', '.join(ways)}, or leave it out."
+    )
 
 
 def check_room(plan: MemoryPlan, device: torch.device) -> None:

@@ -122,8 +122,10 @@ def on_cpu(needs: Needs) -> tuple[MemoryPlan, ...]:
 
 
 def choose(plans: tuple[MemoryPlan, ...], vram: int, ram: int, wished: Placement | None = None) -> MemoryPlan:
-    """The first that fits; of a wished placement, where one is wished. Where none does, the one nearest to it."""
-    offered = [plan for plan in plans if wished in {None, plan.placement}] or list(plans)
+    """The first that fits; of a wished placement among them, where one is wished. Where none does, the one nearest to
+    it.
+    """
+    offered = [plan for plan in plans if wished in {None, plan.placement}]
     fitting = (plan for plan in offered if plan.fits(vram, ram))
     return next(fitting, min(offered, key=lambda plan: (plan.ram > ram, plan.vram)))
 

@@ -14,7 +14,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
-from clips.catalog import Model, Speed
+from clips.catalog import Model, Placement, Speed
 from clips.errors import FatalEngineError, MemberError, SetupError
 from clips.machine import free_ram
 from clips.photo import fit_photo
@@ -143,6 +143,11 @@ class Runner:
         """How the last render was made."""
         tiles = ", decoded in tiles" if self.plan.tiled else ""
         return {"device": self._device.type, "placement": f"{self.plan.placement}{tiles}", "speed": self._levers.said}
+
+    @property
+    def can_park(self) -> bool:
+        """Whether `place` would bring all of it back."""
+        return self.plan.placement is not Placement.QUANTISED
 
     def park(self) -> None:
         """Leave the GPU to others until `wake`."""

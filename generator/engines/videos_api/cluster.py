@@ -43,8 +43,9 @@ class Cluster:
         await keep(self.gate, self.tidy)
 
     async def tidy(self) -> None:
-        """Have the server forget the jobs of takes that are over, and with them the members' photos and clips."""
+        """Have the server forget the jobs of takes that are over, and with them the members' photos and clips. What it
+        does not hear of now comes again.
+        """
         for job in await hosted_jobs.over(self._pool, self._model.renderer):
-            if job.external_id is not None:
-                await self._server.abort(job.external_id)
-            await hosted_jobs.forget(self._pool, job.take_id, job.external_id)
+            if job.external_id is None or await self._server.abort(job.external_id):
+                await hosted_jobs.forget(self._pool, job.take_id, job.external_id)

@@ -3,7 +3,7 @@
 Renders there cost nothing, so a job that a server forgot is simply asked for again; but not while the first one may
 still render. What has been asked for is written down before it is looked at, so that another attempt of the take, after
 a crash or in another generator, goes on waiting for it instead of beginning anew. A server that is down closes its
-gate: its takes wait in line for it and lose no attempt.
+gate: its takes wait in line for it and lose no attempt. One that is up and fails a single take costs that an attempt.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ class VideosApiEngine:
             if external_id is None:
                 external_id = await self._asked(job, take, memory, context)
             await self._finished(external_id, waiting, context)
-            clip = await self._downloaded(external_id, folder, context)
+            clip = await self._downloaded(external_id, folder, memory, context)
             await memory.settle(Outcome.SUCCEEDED, 0)
             sink.file(take.index, clip)
         except CancelledError:
@@ -95,7 +95,7 @@ class VideosApiEngine:
         except ForgottenError:
             remote = None
         except (RetryableError, ServerError) as error:
-            raise self._gate.close(str(error)) from error
+            raise await self._gate.blame(error) from error
         if remote is not None and remote.status not in {Status.FAILED, Status.LOST}:
             log.info("Going on with what an earlier attempt asked for.")
             return earlier.external_id
@@ -121,7 +121,7 @@ class VideosApiEngine:
                 context.report("queue", 0, 0)
                 await rest(context, busy.pause)
             except (RetryableError, ServerError) as error:
-                raise self._gate.close(str(error)) from error
+                raise await self._gate.blame(error) from error
             else:
                 self._gate.prove()
                 await memory.remember(remote.external_id)
@@ -138,7 +138,7 @@ class VideosApiEngine:
             except (RetryableError, ServerError) as error:
                 silent_since = silent_since or monotonic()
                 if monotonic() - silent_since > self._silence:
-                    raise self._gate.close(str(error)) from error
+                    raise await self._gate.blame(error) from error
             else:
                 silent_since = None
                 if self._over(remote):
@@ -159,7 +159,7 @@ class VideosApiEngine:
             case Status.QUEUED | Status.IN_PROGRESS:
                 return False
 
-    async def _downloaded(self, external_id: str, folder: Path, context: Context) -> Path:
+    async def _downloaded(self, external_id: str, folder: Path, memory: Memory, context: Context) -> Path:
         """The clip as a master. Raises `RetryableError`, and `SetupError` where the server gives none."""
         fetched, master = folder / "fetched", folder / "master.mp4"
         for attempt in count(1):
@@ -169,6 +169,9 @@ class VideosApiEngine:
                 await self._server.fetch(external_id, fetched)
                 await asyncio.to_thread(adopt, fetched, master, sound=False)
             except GoneError as error:
+                # Another look would find it completed again, and again without its clip.
+                await self._server.abort(external_id)
+                await memory.forget(external_id)
                 raise RetryableError(f"{error}; the take is rendered again") from error
             except (UnusableError, VideoError) as error:
                 await self._server.abort(external_id)

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _SHORT = aiohttp.ClientTimeout(total=30, sock_connect=10)
 _LAST_WORD = aiohttp.ClientTimeout(total=5)
+_NOTHING_TO_ABORT = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.GONE, HTTPStatus.NOT_IMPLEMENTED}
+"""Answers of a server that has no such job, or no way to end one."""
 _LONGEST_REASON = 500  # characters of a server's own words that are worth keeping
 
 
@@ -142,8 +144,8 @@ class VideoServer:
         """Download a completed job's clip. Raises as `download` does."""
         await download(self._session, self._videos / external_id / "content", target, headers=self._headers)
 
-    async def abort(self, external_id: str) -> None:
-        """Have a job ended and forgotten, as well as the server can: some render on to the end of it."""
+    async def abort(self, external_id: str) -> bool:
+        """Have a job ended and forgotten, as well as the server can: some render on to the end of it. Was it heard?"""
         try:
             async with self._session.delete(
                 self._videos / external_id, headers=self._headers, timeout=_LAST_WORD
@@ -151,6 +153,8 @@ class VideoServer:
                 log.info("Aborting a job on %s was answered with status %d.", self.name, response.status)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             log.warning("Could not abort a job on %s: %s", self.name, type(error).__name__)
+            return False
+        return response.status < HTTPStatus.BAD_REQUEST or response.status in _NOTHING_TO_ABORT
 
     async def check(self) -> None:
         """Return if the server is up, has its model and takes our key. Raises `RetryableError`, `SetupError`."""
