@@ -126,9 +126,11 @@ BEGIN
             WHERE r.interaction_id = ask.interaction_id;
         RETURN;
     END IF;
-    INSERT INTO request_inputs (request_id, guild_id, role, position, photo, video)
-        SELECT enqueue_request.request_id, ask.guild_id, i.role, i.position, i.photo, i.video
-            FROM jsonb_populate_recordset(NULL::request_inputs, coalesce(a_ask -> 'inputs', '[]')) i;
+    IF a_ask -> 'inputs' <> '[]' THEN
+        INSERT INTO request_inputs (request_id, guild_id, role, position, photo, video)
+            SELECT enqueue_request.request_id, ask.guild_id, i.role, i.position, i.photo, i.video
+                FROM jsonb_populate_recordset(NULL::request_inputs, a_ask -> 'inputs') i;
+    END IF;
 
     WITH inserted AS (
         INSERT INTO takes (request_id, guild_id, user_id, lane, index, seed, model, cost_ms, state)
@@ -143,7 +145,9 @@ BEGIN
     END IF;
 
     SELECT * INTO STRICT guild FROM guilds WHERE guild_id = ask.guild_id;
-    INSERT INTO shares (guild_id, lane) VALUES (ask.guild_id, ask.lane) ON CONFLICT DO NOTHING;
+    IF NOT EXISTS (SELECT FROM shares WHERE guild_id = ask.guild_id AND lane = ask.lane) THEN
+        INSERT INTO shares (guild_id, lane) VALUES (ask.guild_id, ask.lane) ON CONFLICT DO NOTHING;
+    END IF;
     INSERT INTO flows AS f (guild_id, user_id, lane, role_weight, max_running)
         VALUES (ask.guild_id, ask.user_id, ask.lane, a_role_weight, guild.max_running)
         ON CONFLICT (guild_id, user_id, lane)
