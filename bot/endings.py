@@ -1,15 +1,19 @@
 """Cancel and Delete: the owner's and staff's, and nobody else's."""
 
+import logging
+
 from bot.application import Interaction, Member
 from bot.panel import show
 from clips import library, queue
 from clips.domain import Sha256, TakeState
-from clips.errors import MemberError
-from clips.postgres import Connection, retrying
+from clips.errors import MemberError, ZoetropeError
+from clips.postgres import OUTAGE, Connection, retrying
 from clips.requests import WholeRequest
 from courier.buttons import Action, ButtonId
 from courier.message import Button, Message, Style
 from courier.wording import sentence, takes_named
+
+_log = logging.getLogger(__name__)
 
 
 def may_end(member: Member, whole: WholeRequest) -> bool:
@@ -73,7 +77,10 @@ async def delete(interaction: Interaction, member: Member, whole: WholeRequest) 
         return await library.delete_clips(conn, member.guild_id, whole.request.request_id)
 
     for sha256 in await retrying(parts.pool, work):
-        await parts.blobs.delete(parts.pool, sha256)
+        try:
+            await parts.blobs.delete(parts.pool, sha256)
+        except (ZoetropeError, *OUTAGE) as error:  # nothing shows it any more; the hourly collection takes it
+            _log.warning("blob %s stays for now: %s", sha256, error)
     done = "Deleted. The message in the channel follows in a moment."
     if not whole.ended:
         done += " What still renders will appear: cancel it on its card."

@@ -6,6 +6,7 @@ from people import Json, Person, Rest
 from clips import ledger
 from clips.blobs import BlobMissingError
 from clips.domain import RequestKind, RequestStatus, TakeState, UserId
+from clips.errors import RetryableError
 from tests.bot.stage import HOME, Stage, button, jpeg, labels
 
 
@@ -143,6 +144,20 @@ async def test_delete_asks_first_and_is_the_owners_and_staffs(
     assert not gone["attachments"]
     assert await says(stage, juno, question, "Delete for good") == "There is nothing left to delete."
     assert await says(stage, theo, panel_before, "Subtle") == "That clip has been deleted. `/animate` makes a new one."
+
+
+async def test_a_deletion_counts_also_while_the_blob_store_is_away(
+    stage: Stage, juno: Person, reply: Json, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    async def away(*_: object) -> bool:
+        raise RetryableError("the bucket does not answer")
+
+    assert stage.bot is not None
+    monkeypatch.setattr(stage.bot.client.parts.blobs.__class__, "delete", away)
+    panel = await stage.answer(juno, await stage.press(juno, reply, "More…"))
+    question = await stage.answer(juno, await stage.press(juno, panel, "Delete"))
+    assert (await says(stage, juno, question, "Delete for good")).startswith("Deleted.")
+    assert "stays for now" in caplog.text
 
 
 # ---- cancel
