@@ -11,9 +11,10 @@ from diffusers.models.modeling_utils import ModelMixin
 from engine_harness import Collected, Told, job_of, network_of, pipe_of
 from families import FAMILIES
 from PIL import Image
+from pydantic import ValidationError
 from tiny import Shot, Tiny
 
-from clips.catalog import Catalog, Placement, Speed
+from clips.catalog import Catalog, Model, Placement, Speed
 from clips.domain import ClipSpec, Plan, Strength
 from clips.errors import CancelledError, SetupError
 from clips.photo import fit_photo
@@ -115,6 +116,7 @@ def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
         ("skyreels-v2-14b", {"sigmas": (1.0, 0.5), "renoise": True}, "no use for sigmas and renoise"),
         ("ltx-video", {"sigmas": (1.0, 0.5)}, "no use for sigmas"),
         ("ltx-video-0.9.5", {"guidance_2": 1.0}, "no use for guidance_2"),
+        ("hunyuan-i2v", {"flow_shift": 3.0}, "no use for flow_shift"),
     ],
 )
 def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(
@@ -122,6 +124,12 @@ def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(
 ) -> None:
     with pytest.raises(SetupError, match=said):
         family_of(Catalog.load().find(entry).model_copy(update=changes))
+
+
+def test_steps_at_given_levels_cannot_be_shifted_as_well() -> None:
+    entry = Catalog.load().find("fastwan-2.2-ti2v-5b").model_dump()
+    with pytest.raises(ValidationError, match="no flow_shift moves them"):
+        Model.model_validate(entry | {"flow_shift": 5.0})
 
 
 async def test_the_first_hunyuan_weights_are_refused(tmp_path: Path) -> None:
