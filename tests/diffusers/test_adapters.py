@@ -103,10 +103,13 @@ async def test_a_take_keeps_to_its_seed_with_a_step_cache(
 
 
 def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
-    models = {name: Catalog.load().find(name) for name in ("svd-xt", "cogvideox-5b-i2v", "framepack")}
+    names = ("svd-xt", "cogvideox-5b-i2v", "cogvideox-1.5-5b-i2v", "framepack")
+    models = {name: Catalog.load().find(name) for name in names}
     plans = {name: model.plan(ClipSpec(model=name), (600, 900)) for name, model in models.items()}
     assert (plans["svd-xt"].width, plans["svd-xt"].height) == (576, 1024)
     assert (plans["cogvideox-5b-i2v"].width, plans["cogvideox-5b-i2v"].height) == (720, 480), "it knows no other"
+    newer = plans["cogvideox-1.5-5b-i2v"]
+    assert (newer.width, newer.height) == (768, 1360), "its shorter side is always the same"
     assert plans["framepack"].width < plans["framepack"].height
 
 
