@@ -87,6 +87,7 @@ class Model(Entry):
     steps: int | None = Field(default=None, ge=1)
     guidance: float | None = None
     guidance_2: float | None = None
+    flow_shift: float | None = Field(default=None, gt=0)
     sigmas: tuple[float, ...] = ()
     renoise: bool = False
     loras: tuple[Lora, ...] = ()
@@ -120,8 +121,8 @@ class Model(Entry):
             raise ValueError("usd and sizes must name the same sizes")
         if not self.needs - {Accepts.PHOTO} <= self.accepts or not set(self.frames_at) <= set(self.sizes):
             raise ValueError("needs must be among what it accepts, and seconds_at among its sizes")
-        if (self.sigmas or self.renoise) and self.steps != len(self.sigmas):
-            raise ValueError("renoise is for models with sigmas, and steps must be the number of these")
+        if (self.sigmas or self.renoise) and (self.steps != len(self.sigmas) or self.flow_shift is not None):
+            raise ValueError("renoise needs sigmas, steps must be the number of these, and no flow_shift moves them")
         return self
 
     @property

@@ -27,6 +27,7 @@ class Recipe:
     steps: int | None
     guidance: float | None
     guidance_2: float | None
+    flow_shift: float | None
     sigmas: Sequence[float]
     renoise: bool
     loras: Sequence[Mapping[str, object]]
@@ -50,6 +51,7 @@ class Recipe:
             steps=model.steps,
             guidance=model.guidance,
             guidance_2=model.guidance_2,
+            flow_shift=model.flow_shift,
             sigmas=model.sigmas,
             renoise=model.renoise,
             loras=[lora.model_dump() for lora in model.loras],

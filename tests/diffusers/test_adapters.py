@@ -11,9 +11,10 @@ from diffusers.models.modeling_utils import ModelMixin
 from engine_harness import Collected, Told, job_of, network_of, pipe_of
 from families import FAMILIES
 from PIL import Image
+from pydantic import ValidationError
 from tiny import Shot, Tiny
 
-from clips.catalog import Catalog, Placement, Speed
+from clips.catalog import Catalog, Model, Placement, Speed
 from clips.domain import ClipSpec, Plan, Strength
 from clips.errors import CancelledError, SetupError
 from clips.photo import fit_photo
@@ -102,10 +103,13 @@ async def test_a_take_keeps_to_its_seed_with_a_step_cache(
 
 
 def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
-    models = {name: Catalog.load().find(name) for name in ("svd-xt", "cogvideox-5b-i2v", "framepack")}
+    names = ("svd-xt", "cogvideox-5b-i2v", "cogvideox-1.5-5b-i2v", "framepack")
+    models = {name: Catalog.load().find(name) for name in names}
     plans = {name: model.plan(ClipSpec(model=name), (600, 900)) for name, model in models.items()}
     assert (plans["svd-xt"].width, plans["svd-xt"].height) == (576, 1024)
     assert (plans["cogvideox-5b-i2v"].width, plans["cogvideox-5b-i2v"].height) == (720, 480), "it knows no other"
+    newer = plans["cogvideox-1.5-5b-i2v"]
+    assert (newer.width, newer.height) == (768, 1360), "its shorter side is always the same"
     assert plans["framepack"].width < plans["framepack"].height
 
 
@@ -115,6 +119,7 @@ def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
         ("skyreels-v2-14b", {"sigmas": (1.0, 0.5), "renoise": True}, "no use for sigmas and renoise"),
         ("ltx-video", {"sigmas": (1.0, 0.5)}, "no use for sigmas"),
         ("ltx-video-0.9.5", {"guidance_2": 1.0}, "no use for guidance_2"),
+        ("hunyuan-i2v", {"flow_shift": 3.0}, "no use for flow_shift"),
     ],
 )
 def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(
@@ -122,6 +127,12 @@ def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(
 ) -> None:
     with pytest.raises(SetupError, match=said):
         family_of(Catalog.load().find(entry).model_copy(update=changes))
+
+
+def test_steps_at_given_levels_cannot_be_shifted_as_well() -> None:
+    entry = Catalog.load().find("fastwan-2.2-ti2v-5b").model_dump()
+    with pytest.raises(ValidationError, match="no flow_shift moves them"):
+        Model.model_validate(entry | {"flow_shift": 5.0})
 
 
 async def test_the_first_hunyuan_weights_are_refused(tmp_path: Path) -> None:

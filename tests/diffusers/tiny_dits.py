@@ -283,7 +283,7 @@ def save_skyreels(folder: Path) -> Path:
             num_res_blocks=1,
             temperal_downsample=[False, True, True],
         ),
-        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0),
+        scheduler=UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=8.0),
     ).save_pretrained(folder)
     return folder
 
@@ -324,6 +324,10 @@ def _framepack_parts(folder: Path) -> Mapping[str, object]:
         "image_encoder": SiglipVisionModel.from_pretrained(parts / "image_encoder" / "image_encoder"),
         "feature_extractor": SiglipImageProcessorPil.from_pretrained(parts / "feature_extractor" / "feature_extractor"),
     }
+
+
+def _skyreels_parts(folder: Path) -> Mapping[str, object]:
+    return {"scheduler": UniPCMultistepScheduler.from_pretrained(folder / "scheduler", flow_shift=5.0)}
 
 
 def _cogvideox(
@@ -400,5 +404,12 @@ TINIES = (
         refuses=frozenset(),
         streams=True,
     ),
-    Tiny("skyreels-v2-14b", save_skyreels, plain(SkyReelsV2ImageToVideoPipeline), _SMALL, {"steps": 2}, streams=True),
+    Tiny(
+        "skyreels-v2-14b",
+        save_skyreels,
+        plain(SkyReelsV2ImageToVideoPipeline, _skyreels_parts),
+        _SMALL,
+        {"steps": 2},
+        streams=True,
+    ),
 )

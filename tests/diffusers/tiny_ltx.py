@@ -210,6 +210,7 @@ def plain_ltx2(folder: Path, shot: Shot) -> NDArray[np.float32]:
         audio_stg_scale=1.0 if whole else 0.0,
         audio_modality_scale=3.0 if whole else 1.0,
         spatio_temporal_guidance_blocks=[1],
+        use_cross_timestep=False,
         generator=torch.Generator("cpu").manual_seed(shot.seed),
         output_type="np",
         return_dict=False,

@@ -176,7 +176,7 @@ def plain_i2vgen(folder: Path, shot: Shot) -> NDArray[np.float32]:
             image=shot.photo,
             height=shot.plan.height,
             width=shot.plan.width,
-            target_fps=shot.plan.fps,
+            target_fps=16,
             num_frames=shot.plan.frames,
             num_inference_steps=shot.steps,
             guidance_scale=shot.guidance,

@@ -115,8 +115,11 @@ def save_wan_flf2v(folder: Path) -> Path:
 
 
 def plain(folder: Path, shot: Shot) -> NDArray[np.float32]:
-    """`WanImageToVideoPipeline` with a generator of the seed."""
+    """`WanImageToVideoPipeline` with a generator of the seed, and the scheduler as far shifted as the entry says."""
     pipe = WanImageToVideoPipeline.from_pretrained(folder)
+    pipe.register_modules(
+        scheduler=UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=shot.model.flow_shift)
+    )
     pipe.set_progress_bar_config(disable=True)
     made = pipe(
         image=shot.photo,
@@ -180,7 +183,7 @@ def _add_lora(transformer: WanTransformer3DModel, lora: Mapping[str, torch.Tenso
 
 
 def _scheduler() -> FlowMatchEulerDiscreteScheduler:
-    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0)
+    scheduler = UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=2.0)
     return cast("FlowMatchEulerDiscreteScheduler", scheduler)
 
 

@@ -20,7 +20,7 @@ from clips.domain import ClipSpec, Plan
 from clips.errors import MemberError, SetupError
 from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.noise import Noise
-from generator.engines.diffusers.schedule import scheduler_of
+from generator.engines.diffusers.schedule import scheduler_of, shifted
 from generator.engines.diffusers.weights import Sources
 
 Pipe_co = TypeVar("Pipe_co", bound=DiffusionPipeline, covariant=True)
@@ -84,12 +84,18 @@ class Family(ABC, Generic[Pipe_co]):
 
     guidance: ClassVar[float]
 
+    flow_shift: ClassVar[float | None] = None
+    """The same; None leaves the scheduler as its repository has it."""
+
     honours: ClassVar[AbstractSet[str]] = frozenset()
-    """Which of `sigmas`, `renoise` and `guidance_2` its `denoise` keeps to; an entry that names another is refused."""
+    """Which of `sigmas`, `renoise`, `guidance_2` and `flow_shift` it keeps to; an entry with another is refused."""
 
     def __init__(self, pipe: Pipe_co, model: Model) -> None:
+        shift = self.flow_shift if model.flow_shift is None else model.flow_shift
         if model.sigmas:
             pipe.scheduler = scheduler_of(model)
+        elif shift is not None:
+            pipe.scheduler = shifted(pipe.scheduler, shift)
         self._pipe = pipe
         self._model = model
 
@@ -178,7 +184,12 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
             f"{model.name}: there is no adapter for the family “{model.family}”. Mend `family` in the catalogue, or "
             "install a newer version."
         )
-    named = {"sigmas": model.sigmas, "renoise": model.renoise, "guidance_2": model.guidance_2 is not None}
+    named = {
+        "sigmas": model.sigmas,
+        "renoise": model.renoise,
+        "guidance_2": model.guidance_2 is not None,
+        "flow_shift": model.flow_shift is not None,
+    }
     if ignored := [name for name, value in named.items() if value and name not in family.honours]:
         raise SetupError(
             f"{model.name}: models of the family “{model.family}” have no use for {' and '.join(ignored)}. Take that "

@@ -20,7 +20,7 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoFramepackPipeline
     precise = frozenset({"vae"})
     steps = 25
-    guidance = 9.0
+    guidance = 10.0
 
     @property
     def grid(self) -> Grid:

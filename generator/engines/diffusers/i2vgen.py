@@ -15,6 +15,8 @@ from generator.engines.diffusers.unets import StillUnet
 from generator.engines.diffusers.weights import Sources
 from generator.engines.prompts import prompt
 
+_TOLD_FPS = 16  # what the network is told that it makes, at which pace the clip may be played after all
+
 
 class I2VGen(StillUnet[I2VGenXLPipeline]):
     """See `Family`."""
@@ -54,7 +56,7 @@ class I2VGen(StillUnet[I2VGenXLPipeline]):
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,
-                target_fps=plan.fps,
+                target_fps=_TOLD_FPS,
                 num_frames=plan.frames,
                 num_inference_steps=scene.steps,
                 guidance_scale=scene.guidance,

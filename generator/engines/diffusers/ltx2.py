@@ -22,7 +22,7 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTX2ConditionPipeline
-    steps = 30
+    steps = 40
     honours = frozenset({"sigmas", "renoise"})
 
     def decoders(self) -> tuple[nn.Module, ...]:
@@ -56,6 +56,9 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
                 audio_stg_scale=1.0 if guided else 0.0,
                 audio_modality_scale=3.0 if guided else 1.0,
                 spatio_temporal_guidance_blocks=[perturbed],
+                # Picture and sound look at each other's noise from LTX-2.3 on, whose networks are modulated so; the
+                # pipeline would have LTX-2 do it too.
+                use_cross_timestep=cast("bool", self._pipe.transformer.config.cross_attn_mod),
                 generator=noise.generator,
                 output_type="latent",
                 return_dict=False,

@@ -1,10 +1,14 @@
-"""The steps of distilled models: few, and at noise levels that the catalogue gives and no scheduler would choose."""
+"""The steps that the catalogue gives: at which noise levels a distilled model's few are, or how far to shift the usual
+ones.
+"""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
+from typing import cast
 
 import torch
+from diffusers.configuration_utils import ConfigMixin
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 
 from clips.catalog import Model
@@ -15,6 +19,13 @@ from generator.engines.diffusers.steering import replaced
 def scheduler_of(model: Model) -> FlowMatchEulerDiscreteScheduler:
     """A scheduler that goes from level to level: straight, or through the clean picture and new noise (`renoise`)."""
     return FlowMatchEulerDiscreteScheduler(shift=1.0, stochastic_sampling=model.renoise)
+
+
+def shifted(scheduler: ConfigMixin, flow_shift: float) -> ConfigMixin:
+    """The same scheduler with more of its steps at the noisy end, the further `flow_shift` is above 1."""
+    name = "flow_shift" if "flow_shift" in scheduler.config else "shift"
+    made_of = cast("Callable[..., ConfigMixin]", type(scheduler).from_config)
+    return made_of(scheduler.config, **{name: flow_shift})
 
 
 @contextmanager

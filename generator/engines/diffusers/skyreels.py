@@ -1,34 +1,23 @@
 """SkyReels V2 image-to-video: Wan 2.1's parts around a network of its own."""
 
-from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_i2v import SkyReelsV2ImageToVideoPipeline
-from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
 from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.wan import Wan
-from generator.engines.diffusers.weights import Sources
 from generator.engines.prompts import prompt
-
-_FLOW_SHIFT = 5.0  # for photos; 8 is for words alone
 
 
 class SkyReels(Wan):
     """See `Family`. The grid, the encoders and the decode are Wan's."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = SkyReelsV2ImageToVideoPipeline
-    honours: ClassVar[AbstractSet[str]] = frozenset()
-
-    @classmethod
-    def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
-        """The scheduler's shift differs between words and photos, and the repositories do not keep them apart."""
-        pipe = super().assemble(sources, parts)
-        pipe.scheduler = UniPCMultistepScheduler.from_config(pipe.scheduler.config, flow_shift=_FLOW_SHIFT)
-        return pipe
+    flow_shift = 5.0  # for photos; 8 is for words alone, and the repositories do not keep them apart
+    honours: ClassVar[AbstractSet[str]] = frozenset({"flow_shift"})
 
     @property
     def inputs(self) -> AbstractSet[str]:

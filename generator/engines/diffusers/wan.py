@@ -25,7 +25,7 @@ class Wan(Family[WanImageToVideoPipeline]):
     precise = frozenset({"vae", "image_encoder"})  # in bfloat16 the VAE shows bands and flicker
     steps = 50
     guidance = 5.0
-    honours: ClassVar[AbstractSet[str]] = frozenset({"sigmas", "renoise", "guidance_2"})
+    honours: ClassVar[AbstractSet[str]] = frozenset({"sigmas", "renoise", "guidance_2", "flow_shift"})
 
     @property
     def grid(self) -> Grid:
