@@ -91,7 +91,8 @@ class Runner:
         """Pull the preset's levers. They are tried in two steps of a usual clip first, which also compiles what
         is to be compiled for its size; where that fails, the model stays as plain as diffusers loads it.
         """
-        self._levers = speed_up(self._pipe, speed, self.plan.placement, self._family.usual_steps)
+        caches, steps = self._family.step_caches(self._model), self._family.usual_steps
+        self._levers = speed_up(self._pipe, speed, self.plan.placement, caches, steps)
         if self._levers.pulled and not works(self._model, self._family, self._pipe):
             self._levers = slow_down(self._pipe)
             free_memory(self._device)

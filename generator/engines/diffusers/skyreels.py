@@ -8,6 +8,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.skyreels_v2.pipeline_skyreels_v2_i2v import SkyReelsV2ImageToVideoPipeline
 from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
+from clips.step_caches import StepCaches
 from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.wan import Wan
@@ -22,6 +23,7 @@ class SkyReels(Wan):
 
     pipeline: ClassVar[type[DiffusionPipeline]] = SkyReelsV2ImageToVideoPipeline
     honours: ClassVar[AbstractSet[str]] = frozenset()
+    usual_caches: ClassVar[StepCaches] = StepCaches()  # nobody has published what holds
 
     @classmethod
     def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
