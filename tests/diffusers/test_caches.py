@@ -94,6 +94,23 @@ async def test_a_cache_leaves_steps_out_and_nothing_behind(tiny: Tiny, kind: str
         assert np.array_equal(await clip(one), exact)
 
 
+@pytest.mark.parametrize("name", [model.name for model in DIFFUSERS if model.cache is not None])
+async def test_as_many_steps_run_as_the_documents_say(name: str, shelf: Path, photo: Path) -> None:
+    model = Catalog.load().find(name)
+    assert model.cache is not None and model.steps is not None
+    tiny, ran = next(tiny for tiny in ONE_EACH if tiny.entry.startswith("wan")), [model.steps]
+    async with loaded(tiny, shelf, photo, steps=model.steps) as one:
+        pipe = pipe_of(one.engine)
+        for preset in (Speed.BALANCED, Speed.FAST):
+            speed_up(pipe, preset, Placement.WHOLE, model.cache, model.steps)
+            with runs(denoisers(pipe)[0]) as calls:
+                await clip(one)
+            ran.append(len(calls) // 2)
+            slow_down(pipe)
+    rows = (Path(__file__).parents[2] / "docs" / "gpus.md").read_text(encoding="utf-8").splitlines()
+    assert any(f"`{name}`" in row and row.endswith(" | {} | {} | {} |".format(*ran)) for row in rows), ran
+
+
 async def test_each_of_two_denoisers_has_a_cache_of_its_own(
     shelf: Path, photo: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
