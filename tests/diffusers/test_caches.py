@@ -130,7 +130,8 @@ def test_no_preset_leaves_out_steps_of_a_distilled_model() -> None:
     wish = StepCaches(balanced=FirstBlock(threshold=0.03), fast=FirstBlock(threshold=0.05))
     few = [model for model in DIFFUSERS if model.sigmas or (model.steps or 0) < STEPS]
     assert {"fastwan-2.2-ti2v-5b", "ltx-2-distilled", "hunyuan-1.5-480p-fast"} < {model.name for model in few}
-    for model in (*few, Catalog.load().find("wan-2.1-flf2v").model_copy(update={"steps": STEPS - 1})):
+    many = next(model for model in few if model.sigmas).model_copy(update={"steps": STEPS, "sigmas": (0.5,) * STEPS})
+    for model in (*few, many, Catalog.load().find("wan-2.1-flf2v").model_copy(update={"steps": STEPS - 1})):
         for cache in (None, wish):
             own = model.model_copy(update={"cache": cache})
             assert family_of(model).step_caches(own) == StepCaches(), model.name

@@ -12,7 +12,7 @@ from diffusers.models.attention_dispatch import (
     AttentionBackendName,
     _AttentionBackendRegistry,  # pyright: ignore[reportPrivateUsage] - whose default must stay
 )
-from engine_harness import Collected, Told, job_of, pipe_of
+from engine_harness import Collected, Told, failing, job_of, pipe_of
 
 from clips.catalog import Model, Placement, Speed
 from clips.domain import Size
@@ -72,7 +72,7 @@ async def test_the_runner_pulls_what_the_catalogues_entry_says(
     exact = await clip_of(quick, photo, 7)
     monkeypatch.setitem(speed._ATTENTION, Speed.FAST, ["flash"])  # pyright: ignore[reportPrivateUsage] - cuDNN is no CPU's
     quick._runner.speed_up(Speed.FAST)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
-    assert quick._runner.manner["speed"] == "native attention, mag cache at 0.06, compiled blocks"  # pyright: ignore[reportPrivateUsage]
+    assert quick.manner["speed"] == "native attention, mag cache at 0.06, compiled blocks"
     alone = await clip_of(quick, photo, 7)
     assert not np.array_equal(alone, exact), "steps were left out"
     assert np.array_equal(await clip_of(quick, photo, 3, 7), alone)
@@ -102,6 +102,19 @@ async def test_the_blocks_that_a_cache_leaves_in_are_compiled(
     first_ones = 20 - 1 if isinstance(cache, FirstBlock) else 0
     whole = 1 if isinstance(cache, FirstBlock) else 8
     assert len(ran) == passes * (whole * blocks + first_ones)
+
+
+async def test_out_of_memory_a_render_goes_on_without_its_cache(
+    quick: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = await clip_of(quick, photo, 7)
+    monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
+    quick._runner.speed_up(Speed.FAST)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    placement = quick.manner["placement"]
+    with failing(pipe_of(quick).transformer, [torch.OutOfMemoryError("CUDA out of memory")], after=30):
+        assert np.array_equal(await clip_of(quick, photo, 7), exact)
+    assert quick.manner["placement"] == placement
+    assert quick.manner["speed"] == "native attention, compiled blocks"
 
 
 async def test_what_fails_when_it_is_tried_is_let_go(

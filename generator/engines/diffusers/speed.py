@@ -6,7 +6,7 @@ CPU all of it is `exact`: there is nothing to gain, and tests compare bits. What
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
@@ -87,14 +87,21 @@ def speed_up(pipe: DiffusionPipeline, speed: Speed, placement: Placement, caches
     return Levers(attention, _cache(models, cache, caches.ratios, steps), compiled)
 
 
+def drop_cache(pipe: DiffusionPipeline, levers: Levers) -> Levers:
+    """Undo the step cache alone: it keeps several copies of a denoiser's state."""
+    for part in denoisers(pipe):
+        if isinstance(part, CacheMixin) and part.is_cache_enabled:
+            part.disable_cache()
+    return replace(levers, cache=None)
+
+
 def slow_down(pipe: DiffusionPipeline) -> Levers:
     """Undo all of it: plain diffusers again."""
+    drop_cache(pipe, Levers())
     for part in denoisers(pipe):
         if not isinstance(part, ModelMixin):
             continue
         part.set_attention_backend(_NATIVE)
-        if isinstance(part, CacheMixin) and part.is_cache_enabled:
-            part.disable_cache()
         for block in part.modules():
             if hasattr(vars(block).get("forward"), _COMPILED):
                 del block.forward
