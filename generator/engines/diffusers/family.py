@@ -18,6 +18,7 @@ from torch import nn
 from clips.catalog import Model
 from clips.domain import ClipSpec, Plan
 from clips.errors import MemberError, SetupError
+from clips.step_caches import LEAST_STEPS, StepCaches
 from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import scheduler_of, shifted
@@ -90,6 +91,12 @@ class Family(ABC, Generic[Pipe_co]):
     honours: ClassVar[AbstractSet[str]] = frozenset()
     """Which of `sigmas`, `renoise`, `guidance_2` and `flow_shift` it keeps to; an entry with another is refused."""
 
+    caches: ClassVar[AbstractSet[str]] = frozenset()
+    """The kinds of step cache that go with its denoiser; an entry that names another is refused."""
+
+    usual_caches: ClassVar[StepCaches] = StepCaches()
+    """What the presets leave out where the catalogue's entry has no `cache`."""
+
     def __init__(self, pipe: Pipe_co, model: Model) -> None:
         shift = self.flow_shift if model.flow_shift is None else model.flow_shift
         if model.sigmas:
@@ -105,6 +112,13 @@ class Family(ABC, Generic[Pipe_co]):
         for lora, file in sources.loras:
             merge(cls.pipeline, parts, lora, file)
         return cls.pipeline.from_pretrained(sources.folder, **parts)
+
+    @classmethod
+    def step_caches(cls, model: Model) -> StepCaches:
+        """What the presets leave out of a model's steps: nothing where it has few, or is distilled."""
+        if model.sigmas or (model.steps or cls.steps) < LEAST_STEPS:
+            return StepCaches()
+        return cls.usual_caches if model.cache is None else model.cache
 
     @property
     @abstractmethod
@@ -194,5 +208,10 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
         raise SetupError(
             f"{model.name}: models of the family “{model.family}” have no use for {' and '.join(ignored)}. Take that "
             "out of the catalogue's entry."
+        )
+    if model.cache is not None and (unfit := model.cache.kinds - family.caches):
+        raise SetupError(
+            f"{model.name}: no {' or '.join(sorted(unfit))} cache goes with models of the family “{model.family}”. "
+            "Take `cache` out of the catalogue's entry."
         )
     return family

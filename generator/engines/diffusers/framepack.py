@@ -1,5 +1,6 @@
 """FramePack: a HunyuanVideo that paints a clip section by section, the last one first."""
 
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 import torch
@@ -21,6 +22,7 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
     precise = frozenset({"vae"})
     steps = 25
     guidance = 10.0
+    caches: ClassVar[AbstractSet[str]] = frozenset({"mag"})  # the other would carry over from section to section
 
     @property
     def grid(self) -> Grid:

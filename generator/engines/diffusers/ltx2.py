@@ -1,5 +1,6 @@
 """LTX-2: picture and sound from one model, whole and distilled."""
 
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 import torch
@@ -8,6 +9,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 from torch import nn
 
+from clips.step_caches import StepCaches
 from clips.stills import recompressed
 from generator.engines.diffusers.family import USUAL_CONSISTENCY, Latents, Out, Scene
 from generator.engines.diffusers.ltx import LtxFamily
@@ -24,6 +26,8 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
     pipeline: ClassVar[type[DiffusionPipeline]] = LTX2ConditionPipeline
     steps = 40
     honours = frozenset({"sigmas", "renoise"})
+    caches: ClassVar[AbstractSet[str]] = frozenset()  # diffusers' know of one stream, not of picture and sound
+    usual_caches: ClassVar[StepCaches] = StepCaches()
 
     def decoders(self) -> tuple[nn.Module, ...]:
         """The sound is decoded first."""

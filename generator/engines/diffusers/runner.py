@@ -26,7 +26,7 @@ from generator.engines.diffusers.loading import check_room, choose_device, choos
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.placing import park, place, unhook
-from generator.engines.diffusers.speed import Levers, choose_speed, slow_down, speed_up
+from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down, speed_up
 from generator.engines.diffusers.steering import Encodes, StepBar, replaced
 from generator.engines.diffusers.trial import works
 from generator.engines.diffusers.weights import Advance, find_all
@@ -91,7 +91,8 @@ class Runner:
         """Pull the preset's levers. They are tried in two steps of a usual clip first, which also compiles what
         is to be compiled for its size; where that fails, the model stays as plain as diffusers loads it.
         """
-        self._levers = speed_up(self._pipe, speed, self.plan.placement, self._family.usual_steps)
+        caches, steps = self._family.step_caches(self._model), self._family.usual_steps
+        self._levers = speed_up(self._pipe, speed, self.plan.placement, caches, steps)
         if self._levers.pulled and not works(self._model, self._family, self._pipe):
             self._levers = slow_down(self._pipe)
             free_memory(self._device)
@@ -100,13 +101,16 @@ class Runner:
     def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Render the takes of a job, one after another; see `Engine.render`.
 
-        Out of GPU memory, the job goes on once with less of everything on the GPU. Raises `MemberError` where that is
-        still too much, `FatalEngineError` after which this process can use its GPU no more, and what context raises.
+        Out of GPU memory, the job goes on without a step cache, where it has one, and then once with less of all on the
+        GPU. Raises `MemberError` where that is still too much, `FatalEngineError` after which this process can use its
+        GPU no more, and what context raises.
         """
         delivery = _Delivery(job, sink, context)
         try:
             self.wake()
             if self._attempt(job, delivery, context):
+                return
+            if self._go_without_cache() and self._attempt(job, delivery, context):
                 return
             if self._go_lean() and self._attempt(job, delivery, context):
                 return
@@ -198,6 +202,15 @@ class Runner:
                     delivery.begin(take.index)
                     self._family.decode(scene, latents, delivery)
                     delivery.end()
+
+    def _go_without_cache(self) -> bool:
+        """Give up the step cache until the model is loaded anew; False where there is none."""
+        if self._levers.cache is None:
+            return False
+        log.warning("%s ran out of memory and goes on without a step cache.", self._model.name)
+        self._levers = drop_cache(self._pipe, self._levers)
+        free_memory(self._device)
+        return True
 
     def _go_lean(self) -> bool:
         """Take the next leaner plan; False where there is none.

@@ -12,6 +12,7 @@ from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 
 from clips.domain import Plan
 from clips.errors import MemberError
+from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
@@ -26,6 +27,11 @@ class Wan(Family[WanImageToVideoPipeline]):
     steps = 50
     guidance = 5.0
     honours: ClassVar[AbstractSet[str]] = frozenset({"sigmas", "renoise", "guidance_2", "flow_shift"})
+    caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
+    # Defaults of ParaAttention (ad03f9c, for Wan 2.1 T2V) and, before it was lowered there, of both it and diffusers.
+    usual_caches: ClassVar[StepCaches] = StepCaches(
+        balanced=FirstBlock(threshold=0.03), fast=FirstBlock(threshold=0.05)
+    )
 
     @property
     def grid(self) -> Grid:
