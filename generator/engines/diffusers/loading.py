@@ -47,8 +47,9 @@ def plans_of(
     needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, largest(model))
     if device.type != "cuda":
         return on_cpu(needs)
-    quantiser = find_spec("bitsandbytes") is not None and not model.loras  # nothing can be merged into 4 bits
-    return ladder(needs, quantiser=quantiser)
+    # Nothing can be merged into 4 bits, and a UNet's convolutions, which are most of it, stay as they are.
+    in_reach = not model.loras and not any(name.startswith("unet") for name in checkpoint.numbers)
+    return ladder(needs, quantiser=in_reach and find_spec("bitsandbytes") is not None)
 
 
 def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.device) -> MemoryPlan:
@@ -79,8 +80,10 @@ def check_wish(model: Model, plans: tuple[MemoryPlan, ...]) -> None:
         why = "it has no text encoder that could be streamed"
     elif model.loras:
         why = "nothing can be merged into 4 bits, and it has LoRAs"
+    elif find_spec("bitsandbytes") is None:
+        why = "bitsandbytes is not installed here (sh deploy/setup.sh generator does that)"
     else:
-        why = "bitsandbytes is not installed here"
+        why = "most of its UNet would stay as it is"
     raise SetupError(
         f"{model.name} cannot be placed as `{model.memory}`: {why}. Set `memory` in its catalogue entry, or "
         f"ZOETROPE_MEMORY, to one of {', '.join(ways)}, or leave it out."
