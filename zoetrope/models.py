@@ -91,8 +91,8 @@ def check(
     gpu = outlook.this_gpu() if vram is None else (f"a GPU of {vram:g} GiB", int(vram * _GIB))
     cards = [gpu] if gpu else [(f"{card} GiB", card * _GIB) for card in _CARDS]
     for card, size in cards:
-        plan = memory.choose(found.plans, size, room, model.memory)
-        _tell(f"{card}: {_verdict(plan, size, room)}")
+        plan, least = (memory.choose(plans, size, room, model.memory) for plans in (found.plans, found.least))
+        _tell(f"{card}: {_verdict(plan, least, size, room)}")
     _tell("Ways to place it, the preferred first (set `memory` in the catalogue, or ZOETROPE_MEMORY, to choose):")
     for plan in found.plans:
         _tell(f"  {plan.placement}: {plan.said}")
@@ -153,16 +153,14 @@ def _bytes(what: str) -> "Generator[Callable[[int], Callable[[int], None]]]":
         yield begin
 
 
-def _verdict(plan: "MemoryPlan", size: int, room: int) -> str:
+def _verdict(plan: "MemoryPlan", least: "MemoryPlan", size: int, room: int) -> str:
+    """Of the plans for a model's largest and its smallest clip."""
     if plan.fits(size, room):
         return plan.said
-    short = [
-        f"{plan.vram / _GIB:.1f} GiB of GPU memory" if plan.vram > size else "",
-        f"{plan.ram / _GIB:.1f} GiB of free RAM" if plan.ram > room else "",
-    ]
-    return (
-        f"too small: the leanest way takes {' and '.join(filter(None, short))}. A shorter or smaller clip may still fit"
-    )
+    if least.fits(size, room):
+        short = plan.short_of(size, room)
+        return f"too small for its largest clip, which takes {short}. Its smallest: {least.said}"
+    return f"too small: even its smallest clip takes {least.short_of(size, room)}"
 
 
 def _model(name: str) -> Model:

@@ -92,9 +92,13 @@ def test_a_check_reads_no_weights(hub: Hub) -> None:
     assert run("check", "own", "--vram", "24", "--ram", "64").output == said, "from a folder the same"
 
 
-def test_a_check_says_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = run("check", "tiny", "--vram", "1", "--ram", "64").output
-    assert "a GPU of 1 GiB: too small: the leanest way takes" in said and "of GPU memory" in said
+def test_a_check_says_what_does_not_fit() -> None:
+    assert (
+        "a GPU of 1 GiB: too small: even its smallest clip takes 1.1 GiB of GPU memory\n"
+        in run("check", "tiny", "--vram", "1", "--ram", "64").output
+    )
+    between = run("check", "tiny", "--vram", "1.5", "--ram", "64").output
+    assert "too small for its largest clip, which takes 2.2 GiB of GPU memory. Its smallest: all on the GPU" in between
     assert "8 GiB: all on the GPU" in run("check", "tiny").output, "where no GPU is, every card's"
 
 
@@ -151,10 +155,18 @@ def test_the_doctor_knows_what_came_by_halves_and_what_a_part_lacks(hub: Hub, mo
         Finding("tiny", "its files are here"),
         Finding("own", "its files are here"),
     ]
-    assert examine_files(parted).fix == lacking.fix
+    unknown = "The hub knows no somebody/lora. Mend `repo` in the catalogue; for a private one, set HF_TOKEN."
+    assert examine_files(parted) == Finding("tiny", "its files cannot be used", unknown)
     point_to("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     assert examine_files(tiny) == Finding("tiny", "its files are here, as far as can be told without the hub")
-    assert examine_files(parted).fix == lacking.fix
+    away = examine_files(parted)
+    assert away.found == "its files are not (all) here, and cannot be fetched"
+    assert away.fix.startswith("The hub at http://127.0.0.1:9 cannot be reached, and somebody/lora is not (all) here.")
+    assert away.fix.endswith(lacking.fix)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE forbids" in examine_files(parted).fix
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     point_to(hub.url, monkeypatch)
     max(blobs(hub), key=lambda blob: blob.stat().st_size).unlink()
     assert examine_files(tiny) == lacking

@@ -11,6 +11,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from clips.catalog import Model, Placement
+from clips.domain import Plan
 from clips.errors import SetupError
 from clips.machine import free_ram
 from generator.engines.base import NoRoomError
@@ -41,10 +42,14 @@ def choose_device(wish: str) -> torch.device:
 
 
 def plans_of(
-    model: Model, family: type[Family[DiffusionPipeline]], checkpoint: Checkpoint, device: torch.device
+    model: Model,
+    family: type[Family[DiffusionPipeline]],
+    checkpoint: Checkpoint,
+    device: torch.device,
+    clip: Plan | None = None,
 ) -> tuple[MemoryPlan, ...]:
-    """Every way to place a model on a device, the preferred first, for the largest clip that it can be asked for."""
-    needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, largest(model))
+    """Every way to place a model on a device, the preferred first, for a clip or the largest that can be asked for."""
+    needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, clip or largest(model))
     if device.type != "cuda":
         return on_cpu(needs)
     # Nothing can be merged into 4 bits, and a UNet's convolutions, which are most of it, stay as they are.
