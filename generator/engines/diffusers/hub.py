@@ -1,4 +1,4 @@
-"""What of a model is on this machine, what is still to come, whether it came whole, and how to be rid of it.
+"""What of a model is on this machine, what is still to come, and whether it came whole.
 
 Knows neither torch nor pipelines, and downloads no weights: that is `weights`.
 """
@@ -10,8 +10,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, scan_cache_dir, try_to_load_from_cache
-from huggingface_hub.errors import CacheNotFound, NotASafetensorsRepoError, SafetensorsParsingError
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
 from clips.catalog import Model
 from clips.errors import RetryableError, SetupError
@@ -221,19 +221,6 @@ def discard(files: list[Path]) -> None:
     for file in files:
         file.resolve().unlink(missing_ok=True)
         file.unlink(missing_ok=True)
-
-
-def remove(model: Model) -> int:
-    """Delete the model's repositories from the hub's cache; a host's own folder stays. Returns the bytes freed."""
-    wished = {origin.repo for origin in origins(model) if not own_folder(origin.repo)}
-    try:
-        cache = scan_cache_dir(constants.HF_HUB_CACHE)
-    except CacheNotFound:
-        return 0
-    revisions = [found.commit_hash for repo in cache.repos if repo.repo_id in wished for found in repo.revisions]
-    strategy = cache.delete_revisions(*revisions)
-    strategy.execute()
-    return strategy.expected_freed_size
 
 
 def _is_whole(file: Path, advance: Advance) -> bool:

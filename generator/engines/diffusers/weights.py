@@ -29,6 +29,7 @@ from tqdm.auto import tqdm
 from clips.catalog import Model
 from clips.errors import RetryableError, SetupError
 from clips.repositories import Lora
+from generator.engines.diffusers.leftovers import drop_leftovers
 
 INDEX = "model_index.json"
 _KINDS = ("json", "safetensors", "model", "txt")
@@ -231,7 +232,9 @@ def _download(repo: str, revision: str | None, patterns: list[str], begin: Calla
 
 
 def check_disk(what: str, size: int) -> None:
-    """Raise `SetupError` where so many bytes more have no room in the hub's cache."""
+    """Raise `SetupError` where so many bytes more have no room in the hub's cache, rid of what is of no use there."""
+    if size:
+        drop_leftovers()
     cache = Path(constants.HF_HUB_CACHE)
     free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
     if size and size + _ROOM > free:
