@@ -13,7 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from clips.catalog import Catalog, EngineKind, Model
-from clips.errors import SetupError
+from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from clips.settings import Settings
 from clips.wishes import joined
@@ -59,7 +59,13 @@ def pull(name: Name, *, yes: Yes = False) -> None:
     model, hub = _model(name), the_hub()
     from generator.engines.diffusers.weights import check_disk  # noqa: PLC0415 - comes with the generator's install only
 
-    stock = hub.stock(model)
+    try:
+        stock = hub.stock(model)
+    except RetryableError:
+        if not hub.whole(model):
+            raise
+        _tell("The hub cannot be reached: what is here is checked without it.")
+        stock = hub.Stock(sum(file.stat().st_size for file in hub.here(model)), 0)
     check_disk(model.title, stock.missing)
     _tell(f"[bold]{escape(model.title)}[/]: {_size(stock.total)} on the disk, {_size(stock.missing)} still to come.")
     if model.gpu:

@@ -1,6 +1,7 @@
 """Which engine a catalogue entry gets, and which ones are loaded. A library comes with the first load that needs it."""
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -13,6 +14,8 @@ from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from generator.engines.base import Context, Engine, NoRoomError, Parkable
 from generator.engines.gates import Gate
+
+log = logging.getLogger(__name__)
 
 _LIBRARIES = {
     EngineKind.SKETCH: ("numpy", "opencv-python-headless"),
@@ -53,7 +56,13 @@ def check_loadable(model: Model, device: str) -> None:
     """
     from generator.engines.diffusers.readiness import check  # noqa: PLC0415 - only what is used is loaded
 
-    check(model, device)
+    try:
+        check(model, device)
+    except (SetupError, RetryableError):
+        raise
+    except Exception as error:  # a library's, and about one model: the others go on
+        log.exception("%s cannot be examined.", model.name)
+        raise SetupError(f"{model.title} cannot be examined ({error}). The log says more.") from error
 
 
 def gates_of(models: Iterable[Model], device: str) -> dict[str, Gate]:

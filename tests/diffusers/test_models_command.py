@@ -197,6 +197,12 @@ def test_without_the_hub_a_sentence_says_so(hub: Hub, monkeypatch: pytest.Monkey
     monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(RetryableError, match="cannot be reached"):
         run("pull", "tiny", "--yes")
+    point_to(hub.url, monkeypatch)
+    run("pull", "tiny", "--yes")
+    point_to("http://127.0.0.1:9", monkeypatch)
+    said = run("pull", "tiny").output
+    assert said.startswith("The hub cannot be reached: what is here is checked without it.\nTiny: ")
+    assert said.endswith("All of it is here and whole.\n")
     with pytest.raises(SetupError, match=r"There is no open-weights model sketch\. There are: "):
         run("pull", "sketch")
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from fake_hub import Hub, point_to
 from huggingface_hub import snapshot_download
+from huggingface_hub.errors import SafetensorsParsingError
 
 from clips import queue
 from clips.catalog import Model, Placement
@@ -142,6 +143,29 @@ def test_a_gpu_is_measured_by_the_smallest_clip(model: Model, monkeypatch: pytes
     merged = model.model_copy(update={"memory": Placement.QUANTISED, "loras": (Lora(repo="a/b", file="c"),)})
     with pytest.raises(SetupError, match="cannot be placed as `quantised`"):
         check_size(merged, "auto")
+
+
+def test_a_hub_that_shows_no_headers_is_no_reason_against_it(
+    hosted: Model, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise SafetensorsParsingError("no header")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.parse_safetensors_file_metadata", refuse)
+    check(hosted, "cpu")
+    index = Path(snapshot_download(hub.repo)) / "transformer" / "diffusion_pytorch_model.safetensors"
+    index.write_bytes(b"cut")
+    with pytest.raises(SetupError, match="is broken or cut off"):
+        check(hosted, "cpu")
+
+
+async def test_a_library_that_fails_over_one_model_leaves_the_generator_its_others(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "describe", lambda _: {}["vae"])
+    [gate] = gates_of([model], "cpu").values()
+    await gate.examine()
+    assert gate.trouble == "Wan 2.2 TI2V 5B cannot be examined ('vae'). The log says more."
 
 
 def test_the_doctor_says_so_too(hosted: Model, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,13 @@ def check_size(model: Model, device: str) -> None:
     from generator.engines.diffusers.family import family_of  # noqa: PLC0415 - see above
 
     chosen, family, clip = loading.choose_device(device), family_of(model), estimate.smallest(model)
-    plans = loading.plans_of(model, family, describe(model), chosen, clip)
+    try:
+        found = describe(model)
+    except (SetupError, RetryableError):
+        if whole(model):
+            raise
+        return  # not every hub shows the headers alone: the load will tell
+    plans = loading.plans_of(model, family, found, chosen, clip)
     vram, ram = outlook.memory_of(chosen), total_ram()
     if chosen.type == "cuda":
         loading.check_wish(model, plans)
