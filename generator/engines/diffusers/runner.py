@@ -25,7 +25,7 @@ from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
-from generator.engines.diffusers.placing import park, place, unhook
+from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down, speed_up
 from generator.engines.diffusers.steering import Encodes, StepBar, replaced
 from generator.engines.diffusers.trial import works
@@ -128,8 +128,7 @@ class Runner:
     def close(self) -> None:
         """Give the memory back. Nothing can be rendered after it."""
         self._encodes.forget()
-        unhook(self._pipe)
-        self._pipe.to("meta")
+        scrap(self._pipe)
         free_memory(self._device)
 
     @property
