@@ -26,7 +26,7 @@ from generator.engines.diffusers.speed import Levers, choose_speed, slow_down, s
 @pytest_asyncio.fixture
 async def quick(model: Model, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[DiffusersEngine]:
     """An engine of the test's own with steps enough for a cache. Nothing is compiled: that takes half a minute."""
-    monkeypatch.setattr(ModelMixin, "compile_repeated_blocks", lambda _: None)
+    monkeypatch.setattr(ModelMixin, "compile_repeated_blocks", lambda _, **__: None)
     small = {"steps": 20, "sizes": {Size.P720: (96, 64)}}
     engine = await DiffusersEngine.load(model.model_copy(update=small), "cpu", Told())
     yield engine
@@ -69,7 +69,7 @@ async def test_a_cached_take_shows_nothing_of_the_one_before(
     exact = await clip_of(quick, photo, 7)
     monkeypatch.setitem(speed._ATTENTION, Speed.FAST, ["flash"])  # pyright: ignore[reportPrivateUsage] - cuDNN is no CPU's
     monkeypatch.setitem(speed._THRESHOLD, Speed.FAST, 10.0)  # pyright: ignore[reportPrivateUsage] - leave out all it can
-    quick._runner.speed_up(Speed.FAST)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    quick._runner.speed_up(Speed.FAST, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
     alone = await clip_of(quick, photo, 7)
     assert not np.array_equal(alone, exact), "steps were left out"
     assert np.array_equal(await clip_of(quick, photo, 3, 7), alone)
@@ -85,7 +85,7 @@ async def test_what_fails_when_it_is_tried_is_let_go(
 ) -> None:
     exact = await clip_of(quick, photo, 7)
 
-    def broken(self: nn.Module) -> None:
+    def broken(self: nn.Module, **_: object) -> None:
         def call(*_: object, **__: object) -> None:
             raise RuntimeError("Cannot find a working triton installation.\nAnd much more.")
 
@@ -93,6 +93,6 @@ async def test_what_fails_when_it_is_tried_is_let_go(
             block._compiled_call_impl = call  # pyright: ignore[reportPrivateUsage] - what `compile` sets
 
     monkeypatch.setattr(ModelMixin, "compile_repeated_blocks", broken)
-    quick._runner.speed_up(Speed.BALANCED)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    quick._runner.speed_up(Speed.BALANCED, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
     assert "cannot be sped up here: Cannot find a working triton installation." in caplog.text
     assert np.array_equal(await clip_of(quick, photo, 7), exact)

@@ -41,7 +41,7 @@ _IN_PLACE = {Placement.WHOLE, Placement.EVICTED}
 
 @dataclass(frozen=True, slots=True)
 class Levers:
-    """What was pulled, for the log; `compiled` blocks take tens of seconds the first time and at each new size."""
+    """What was pulled, for the log; `compiled` blocks take tens of seconds the first time, at whatever size."""
 
     attention: str = _NATIVE
     cache: float | None = None
@@ -117,6 +117,7 @@ def _compile(models: Sequence[ModelMixin]) -> bool:
     compiled = False
     for model in models:
         if getattr(model, "_repeated_blocks", None):
-            model.compile_repeated_blocks()
+            # For any number of tokens: left to itself the compiler makes two graphs of each, and more for each side.
+            model.compile_repeated_blocks(dynamic=True)
             compiled = True
     return compiled

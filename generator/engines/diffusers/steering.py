@@ -23,10 +23,11 @@ def replaced(owner: object, name: str, value: object) -> Generator[None]:
 class StepBar:
     """In the place of a pipeline's progress bar: each step is told, and is where a cancel takes effect."""
 
-    def __init__(self, context: Context, done: int, total: int) -> None:
+    def __init__(self, context: Context, done: int, total: int, phase: str = "step") -> None:
         self._context = context
         self._done = done
         self._total = total
+        self._phase = phase
 
     def __call__(self, iterable: object = None, total: int | None = None) -> Self:
         """What the pipeline calls to get its bar; how many steps there are is known already."""
@@ -43,7 +44,7 @@ class StepBar:
     def update(self, n: int = 1) -> None:
         """Called by the pipeline after each step. Raises what `raise_if_cancelled` raises."""
         self._done += n
-        self._context.report("step", self._done, self._total)
+        self._context.report(self._phase, self._done, self._total)
         self._context.raise_if_cancelled()
 
 
