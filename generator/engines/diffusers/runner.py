@@ -20,6 +20,7 @@ from clips.machine import free_ram
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.encodes import Encodes
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
@@ -27,7 +28,7 @@ from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.placing import park, place, unhook
 from generator.engines.diffusers.speed import Levers, choose_speed, slow_down, speed_up
-from generator.engines.diffusers.steering import Encodes, StepBar, replaced
+from generator.engines.diffusers.steering import StepBar, replaced
 from generator.engines.diffusers.trial import works
 from generator.engines.diffusers.weights import Advance, find_all
 
