@@ -117,7 +117,7 @@ def test_other_pictures_and_tensors_have_other_fingerprints() -> None:
     pixels = np.random.default_rng(3).integers(0, 255, (8, 12, 3), np.uint8)
     photo, tensor = Image.fromarray(pixels), torch.from_numpy(pixels).float()
     for same, others in (
-        (photo.copy, [photo.rotate(180), photo.resize((6, 16)), photo.convert("RGBA")]),
+        (photo.copy, [photo.rotate(180), Image.fromarray(pixels.reshape(12, 8, 3)), photo.convert("RGBA")]),
         (tensor.clone, [tensor.flip(0), tensor.flip(1), tensor.view(12, 8, 3), tensor.double(), -tensor]),
         (lambda: {"a": ["b", 1]}, [{"a": ["b", True]}, {"a": ["b", 1.0]}, {"a": ("b", 1)}, {"a": ["b", 1, None]}, {}]),
     ):
