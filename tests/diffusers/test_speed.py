@@ -71,7 +71,7 @@ async def test_the_runner_pulls_what_the_catalogues_entry_says(
 ) -> None:
     exact = await clip_of(quick, photo, 7)
     monkeypatch.setitem(speed._ATTENTION, Speed.FAST, ["flash"])  # pyright: ignore[reportPrivateUsage] - cuDNN is no CPU's
-    quick._runner.speed_up(Speed.FAST)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    quick._runner.speed_up(Speed.FAST, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
     assert quick.manner["speed"] == "native attention, mag cache at 0.06, compiled blocks"
     alone = await clip_of(quick, photo, 7)
     assert not np.array_equal(alone, exact), "steps were left out"
@@ -109,7 +109,7 @@ async def test_out_of_memory_a_render_goes_on_without_its_cache(
 ) -> None:
     exact = await clip_of(quick, photo, 7)
     monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
-    quick._runner.speed_up(Speed.FAST)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    quick._runner.speed_up(Speed.FAST, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
     placement = quick.manner["placement"]
     with failing(pipe_of(quick).transformer, [torch.OutOfMemoryError("CUDA out of memory")], after=30):
         assert np.array_equal(await clip_of(quick, photo, 7), exact)
@@ -128,6 +128,6 @@ async def test_what_fails_when_it_is_tried_is_let_go(
         raise RuntimeError("Cannot find a working triton installation.")
 
     monkeypatch.setattr(torch, "compile", partial(COMPILE, backend=broken))
-    quick._runner.speed_up(Speed.BALANCED)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    quick._runner.speed_up(Speed.BALANCED, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
     assert "cannot be sped up here: backend='broken' raised:" in caplog.text
     assert np.array_equal(await clip_of(quick, photo, 7), exact)

@@ -27,7 +27,8 @@ class DiffusersEngine:
 
     @classmethod
     async def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None) -> Self:
-        """Load a model, downloading it first where needed; told as `load` in bytes, and cancelled as a render is.
+        """Load a model, downloading it first where needed; told as `load` in bytes, then as `warm` in steps. It is
+        cancelled as a render is.
 
         `device` is the setting: `auto`, `cuda`, `cuda:1`, `cpu`. Raises `SetupError` with what the host has to do,
         `RetryableError`, `NoRoomError`, and what context raises.
