@@ -66,7 +66,7 @@ _SQUARE = Plan(width=32, height=32, frames=5, fps=24, credits=1)
 """What the pipeline of HunyuanVideo 1.5 makes of a square photo by itself."""
 
 _PIECES = Plan(width=48, height=32, frames=17, fps=16, credits=1)
-"""More than CogVideoX decodes together."""
+"""More than CogVideoX and HunyuanVideo decode together."""
 
 _SECTIONS = Plan(width=32, height=32, frames=73, fps=30, credits=1)
 """Two of FramePack's sections."""
@@ -391,10 +391,18 @@ TINIES = (
         "hunyuan-i2v",
         save_hunyuan,
         plain(pipeline_hunyuan_video_image2video.HunyuanVideoImageToVideoPipeline),
-        _SMALL,
+        _PIECES,
         {"steps": 2},
+        streams=True,
     ),
-    Tiny("hunyuan-1.5-480p", save_hunyuan15, plain(HunyuanVideo15ImageToVideoPipeline), _SQUARE, {"steps": 2}),
+    Tiny(
+        "hunyuan-1.5-480p",
+        save_hunyuan15,
+        plain(HunyuanVideo15ImageToVideoPipeline),
+        _SQUARE,
+        {"steps": 2},
+        streams=True,
+    ),
     Tiny(
         "framepack",
         save_framepack,

@@ -16,6 +16,7 @@ from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
+from generator.engines.diffusers.tiles import Cut, Take, causal
 from generator.engines.prompts import prompt
 
 
@@ -91,9 +92,7 @@ class Wan(Family[WanImageToVideoPipeline]):
         return cast("tuple[torch.Tensor]", made)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """The decoder is causal and called once a latent frame, so each call's output is final: it goes out at once,
-        and an empty one takes its place in the clip that the VAE would put together.
-        """
+        """See `causal`."""
         del scene
         vae = self._pipe.vae
         clip = latents[0].to(vae.dtype)
@@ -102,17 +101,30 @@ class Wan(Family[WanImageToVideoPipeline]):
         )
         # Divided by the inverse, as the pipeline does it: the same bits.
         clip = clip / (1.0 / std).to(clip) + mean.to(clip)
+        patch: int = vae.config.patch_size or 1
+        across = vae.spatial_compression_ratio
+        down, right = (
+            Cut(size // across, stride // across, across // patch)
+            for size, stride in (
+                (vae.tile_sample_min_height, vae.tile_sample_stride_height),
+                (vae.tile_sample_min_width, vae.tile_sample_stride_width),
+            )
+        )
+        causal(vae, clip, (down, right), self._pieces, out, lambda made: unpatchify(made, patch).clamp_(-1, 1))
+
+    def _pieces(self, latents: torch.Tensor, take: Take) -> None:
+        """The decoder is causal and called once a latent frame, so each call's output is final: it is handed out, and
+        an empty one takes its place in the clip that the VAE would put together.
+        """
+        vae = self._pipe.vae
 
         def stream(_: object, __: object, made: torch.Tensor) -> torch.Tensor:
-            out.frames(unpatchify(made, vae.config.patch_size or 1).clamp(-1, 1))
+            take(made)
             return made.new_empty((*made.shape[:2], 0, *made.shape[3:]))
 
-        if vae.use_tiling:
-            out.frames(vae.decode(clip, return_dict=False)[0])
-            return
         hook = vae.decoder.register_forward_hook(stream)
         try:
-            vae.decode(clip, return_dict=False)
+            vae.decode(latents, return_dict=False)
         finally:
             hook.remove()
             vae.clear_cache()
