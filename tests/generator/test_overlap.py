@@ -139,23 +139,41 @@ async def test_past_the_bound_what_could_not_be_stored_goes_back_and_the_process
     assert (whole.takes[0].attempts, whole.takes[0].charged) == (0, None)
 
 
-async def test_a_poisoned_process_records_what_it_rendered_before_and_renders_no_more(room: Studio):
-    def once(job: Job, sink: Sink, context: Context) -> None:
-        if job.takes[0].index == 2:
-            raise FatalEngineError("CUDA error: an illegal memory access")
-        frames(job, sink, context)
+def second_breaks(job: Job, sink: Sink, context: Context) -> None:
+    if job.takes[0].index == 2:
+        raise FatalEngineError("CUDA error: an illegal memory access")
+    frames(job, sink, context)
 
+
+async def test_a_poisoned_process_records_what_it_rendered_before_and_renders_no_more(room: Studio):
     blobs = Slow(room.blobs)
+    request = await room.ask(takes=2)
+    later: list[RequestId] = []
+
+    async def until_it_breaks() -> None:
+        async with working(room, second_breaks, blobs=blobs):
+            await room.until(request, lambda whole: whole.takes[1].state is TakeState.BACKOFF)
+            later.append(await room.ask(user_id=12))
+            await asyncio.sleep(0.3)
+            blobs.let.set()
+            await room.until(request, lambda whole: whole.takes[0].state is TakeState.DONE)
+
+    with pytest.raises(FatalEngineError):
+        await until_it_breaks()
+    assert [take.attempts for take in (await room.read(request)).takes] == [0, 1]
+    assert await state_of(room, later[0]) is TakeState.READY
+
+
+async def test_a_poisoned_process_waits_for_no_blob_store_beyond_the_bound(
+    room: Studio, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(worker, "GRACE", 0.3)
     request = await room.ask(takes=2)
 
     async def until_it_breaks() -> None:
-        async with working(room, once, blobs=blobs):
+        async with working(room, second_breaks, blobs=Slow(room.blobs), stop_seconds=0.3):
             await room.until(request, lambda whole: whole.takes[1].state is TakeState.BACKOFF)
-            later = await room.ask(user_id=12)
-            await asyncio.sleep(0.3)
-            assert await state_of(room, later) is TakeState.READY
-            blobs.let.set()
-            await room.until(request, lambda whole: whole.takes[0].state is TakeState.DONE)
+            await room.until(request, lambda whole: whole.takes[0].state is TakeState.READY)
 
     with pytest.raises(FatalEngineError):
         await until_it_breaks()
@@ -202,7 +220,7 @@ async def test_a_cancel_is_for_its_own_take(room: Studio):
 
 
 async def test_a_model_that_makes_room_is_not_asked_again_for_the_take_that_is_stored(room: Studio):
-    made: list[Large] = []
+    made: list[Rehearsed] = []
 
     class Large(Rehearsed):
         vram, ram, can_park = 0, 1, True
