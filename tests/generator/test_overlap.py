@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from clips import library, queue
+from clips import generators, library, queue
 from clips.blobs import BlobStore
 from clips.catalog import Model
 from clips.domain import RequestId, Sha256, TakeState
@@ -118,7 +118,8 @@ async def test_told_to_stop_it_records_what_is_rendered_and_finishes_what_it_ren
     asked = [await room.ask(user_id=user) for user in (11, 12, 13)]
     async with working(room, slow, blobs=blobs) as stopping:
         await storing(room, asked[0])
-        await room.rendering(asked[1])
+        [second] = await room.rendering(asked[1])
+        assert {one.name: one.take for one in await generators.known(room.pool)}["test"] == second.take_id
         stopping.ask()
         blobs.let.set()
         for request in asked[:2]:
