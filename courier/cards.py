@@ -21,6 +21,7 @@ from courier.wording import (
     plural,
     prompt_of,
     quote_of,
+    seconds_of,
     sentence,
     takes_named,
 )
@@ -186,7 +187,7 @@ def _unposted(whole: WholeRequest, model: Model | None, failure: str) -> Message
 
 def _lines(head: str, whole: WholeRequest, model: Model | None) -> str:
     request = whole.request
-    details = [model_of(request, model), f"{request.plan.seconds:.1f} s"]
+    details = [model_of(request, model), seconds_of(request.plan.seconds)]
     details.append(count_of_takes(request.takes))
     if not whole.ended:
         details.append(quote_of(request))
