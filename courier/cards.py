@@ -41,10 +41,13 @@ _SOON = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ReplyState:
-    """What came of the reply: the card stays until it is there. `failure`: it can never be posted, and why."""
+    """What came of the reply: the card stays until it is there. `failure`: it can never be posted, and why;
+    `trouble`: it cannot before this is mended.
+    """
 
     posted: bool = False
     failure: str | None = None
+    trouble: str | None = None
 
 
 def card(
@@ -59,6 +62,11 @@ def card(
         return _unposted(whole, model, reply.failure)
     if reply.posted or reply.failure is not None:
         return None
+    if reply.trouble is not None:
+        head = (
+            f"**Finished, but the answer cannot be posted yet.** {reply.trouble} It is tried again for about an hour."
+        )
+        return Message(_lines(head, whole, model))
     return Message(_lines("**Finished.** The answer is being posted.", whole, model))
 
 
