@@ -122,6 +122,7 @@ async def test_a_command_from_the_slash_to_the_clip_by_keyboard(browser: Browser
         await page.keyboard.press("Enter")
         await expect(length).to_have_value("5.04 s · 273 credits")
         await length.click()
+        await expect(page.get_by_role("option")).to_have_count(2)
         await expect(page.get_by_role("option", selected=True)).to_have_text(["5.04 s · 273 credits"])
         await page.keyboard.press("Escape")
         await page.keyboard.press("Enter")
