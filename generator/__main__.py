@@ -55,7 +55,10 @@ def main() -> None:
 async def _generate(settings: Settings) -> None:
     try:
         await generate(settings)
-    except FatalEngineError as error:
+    except* FatalEngineError as errors:  # in groups, where it came while the GPU was freed for others
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         log.critical("The generator ends: %s.", error)
         logging.shutdown()
         os._exit(EXIT_AGAIN)  # a thread may hang in the engine, and nobody can end it otherwise

@@ -13,10 +13,11 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from engine_harness import Collected, Told, failing, job_of, pipe_of
 from numpy.typing import NDArray
+from torch import nn
 
 from clips.catalog import Model, Placement
 from clips.errors import MemberError, SetupError
-from generator.engines.diffusers import loading
+from generator.engines.diffusers import loading, placing
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.memory import GIB, MemoryPlan, Needs, ladder
 from generator.engines.diffusers.placing import park, place
@@ -194,6 +195,24 @@ async def test_where_no_more_ram_can_be_pinned_the_weights_wait_in_it_all_the_sa
         with pytest.raises(torch.AcceleratorError, match="invalid argument"):
             park(pipe_of(engine_on_a_gpu))
     assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole)
+
+
+def test_what_is_streamed_is_pinned_weight_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    part, copies, streamed = nn.Linear(8, 8), list[int](), list[nn.Module]()
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        copy = tensor.clone()
+        copies.append(copy.data_ptr())
+        return copy
+
+    def stream(module: nn.Module, **_: object) -> None:
+        assert copies == [weight.data_ptr() for weight in module.parameters()], "pinned, each in place of its own"
+        streamed.append(module)
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(placing, "apply_group_offloading", stream)
+    placing._stream(part, torch.device("cuda", 0), "block_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
+    assert streamed == [part]
 
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])

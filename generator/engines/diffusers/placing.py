@@ -78,7 +78,7 @@ def unhook(pipe: DiffusionPipeline) -> None:
     """Undo offloading and streaming; weights stay where they are just then."""
     pipe.remove_all_hooks()
     for part in modules(pipe).values():
-        if hasattr(part, "_diffusers_hook") or any(hasattr(child, "_diffusers_hook") for child in part.children()):
+        if any(hasattr(module, "_diffusers_hook") for module in part.modules()):
             registry = HookRegistry.check_if_exists_or_initialize(part)
             for name in _STREAMING:
                 registry.remove_hook(name, recurse=True)
@@ -100,6 +100,8 @@ def in_4_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
 def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
     """Its layers come to the GPU one after another, the next while one works, and go back to RAM."""
     on_gpu = device.type == "cuda"
+    if on_gpu:
+        _pin(part)  # weight by weight: diffusers pins a copy of all blocks before it lets go of the first
     apply_group_offloading(
         part,
         onload_device=device,
@@ -112,8 +114,10 @@ def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
 
 
 def _pin(part: nn.Module) -> None:
-    """Make the way back quick. Where the system pins no more memory, it is as good a way, and slower."""
+    """Make the way to the GPU quick. Where the system pins no more memory, it is as good a way, and slower."""
     for tensor in part.parameters():
+        if tensor.device != _CPU:
+            continue
         try:
             tensor.data = tensor.data.pin_memory()
         except RuntimeError as error:
