@@ -56,6 +56,7 @@ def test_each_denoiser_is_cast_before_the_next_part_is_read(
         def from_pretrained(*args: object, **options: object) -> object:
             assert all(map(is_cast, read)), "nothing else is there at its full width"
             assert ("device_map" in options) is (straight and kind is WanTransformer3DModel)
+            assert len(read) == 2 or kind is WanTransformer3DModel, "the text encoder comes last"
             part: torch.nn.Module = usual(*args, **options)
             read.extend([part] if kind is WanTransformer3DModel else [])
             return part

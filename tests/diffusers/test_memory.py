@@ -184,3 +184,13 @@ async def test_a_closed_engine_has_given_its_memory_back(model: Model) -> None:
     pipe = pipe_of(engine)
     await engine.close()
     assert all(parameter.is_meta for parameter in pipe.transformer.parameters())
+
+
+def test_memory_that_nothing_uses_goes_back_with_what_was_pinned_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append("GPU"))
+    monkeypatch.setattr(torch.accelerator, "empty_host_cache", lambda: emptied.append("RAM"))
+    gpu_memory.free_memory(torch.device("cpu"))
+    assert not emptied
+    gpu_memory.free_memory(torch.device("cuda", 1))
+    assert emptied == ["GPU", "RAM"]

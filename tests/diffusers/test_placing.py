@@ -149,7 +149,7 @@ async def test_a_gpu_that_is_too_full_for_the_way_back_gets_a_leaner_plan(
 async def test_what_failed_half_way_is_placed_again_before_it_renders(
     engine_on_a_gpu: DiffusersEngine, photo: Path, in_the_way: Fails, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    whole = await clip_of(engine_on_a_gpu, photo)
+    whole, left = await clip_of(engine_on_a_gpu, photo), list[DiffusionPipeline]()
     fault = RuntimeError("something else")
     if step == "wake":
         await engine_on_a_gpu.park()
@@ -157,7 +157,7 @@ async def test_what_failed_half_way_is_placed_again_before_it_renders(
     else:
 
         def half(pipe: DiffusionPipeline) -> None:
-            monkeypatch.setattr("generator.engines.diffusers.runner.park", park)
+            monkeypatch.setattr("generator.engines.diffusers.runner.park", left.append)
             raise fault
 
         monkeypatch.setattr("generator.engines.diffusers.runner.park", half)
@@ -167,6 +167,7 @@ async def test_what_failed_half_way_is_placed_again_before_it_renders(
     placed: list[MemoryPlan] = []
 
     def noted(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
+        assert left == ([pipe] if step == "park" else []), "what is still on the GPU would count as another's"
         placed.append(plan)
         place(pipe, plan, device)
 
