@@ -136,7 +136,9 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Parkable(Protocol):
-    """An engine with weights that can leave the GPU and come back. All of it waits for a render under way."""
+    """An engine with weights that can leave the GPU and come back. All of it waits for a render under way, and raises
+    `FatalEngineError` as a render does.
+    """
 
     @property
     def vram(self) -> int:
@@ -163,7 +165,9 @@ class Parkable(Protocol):
         ...
 
     async def wake(self) -> None:
-        """Undo `park`, before a render. Raises `NoRoomError` where others hold the GPU's memory."""
+        """Undo `park`, before a render. Raises `NoRoomError` where other models hold the GPU's memory, `SetupError`
+        where other programs do.
+        """
         ...
 
     async def close(self) -> None:

@@ -238,7 +238,7 @@ async def test_a_model_that_makes_room_is_not_asked_again_for_the_take_that_is_s
 
         async def wake(self) -> None: ...
 
-    async def load(_: Model, __: str, ___: Context) -> Engine:
+    async def load(_: Model, __: str, ___: Context, ____: int) -> Engine:
         if not all(engine.closed for engine in made):
             raise NoRoomError(vram=0, ram=1)
         made.append(Large(frames))
