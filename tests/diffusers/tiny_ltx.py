@@ -40,7 +40,7 @@ def save_ltx_first(folder: Path) -> Path:
         vae=_vae(inject_noise=True),
         text_encoder=t5_text(32),
         tokenizer=t5_tokenizer(),
-        transformer=_transformer(),
+        transformer=ltx_transformer(),
     ).save_pretrained(folder)
     return folder
 
@@ -53,7 +53,7 @@ def save_ltx(folder: Path) -> Path:
         vae=_vae(inject_noise=False),
         text_encoder=t5_text(32),
         tokenizer=t5_tokenizer(),
-        transformer=_transformer(),
+        transformer=ltx_transformer(),
     ).save_pretrained(folder)
     return folder
 
@@ -234,7 +234,7 @@ def _vae(*, inject_noise: bool) -> AutoencoderKLLTXVideo:
     )
 
 
-def _transformer() -> LTXVideoTransformer3DModel:
+def ltx_transformer() -> LTXVideoTransformer3DModel:
     return LTXVideoTransformer3DModel(
         in_channels=8,
         out_channels=8,

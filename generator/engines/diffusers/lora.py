@@ -2,43 +2,35 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from clips.errors import SetupError
+from clips.errors import SetupError, first_line
 from clips.repositories import Lora
-
-
-class ReadsLoras(Protocol):
-    """A pipeline's class that knows in which forms the low-rank weights of its models are published."""
-
-    @classmethod
-    def lora_state_dict(cls, weights: dict[str, torch.Tensor], /) -> dict[str, torch.Tensor]: ...
+from generator.engines.diffusers.low_rank import DOWN, UP, low_rank
 
 
 def merge(pipeline: type, parts: Mapping[str, object], lora: Lora, file: Path) -> None:
     """Add the file's weights to a component's own, in float32. Raises `SetupError` where they are not for it."""
     try:
-        _merge(cast("type[ReadsLoras]", pipeline).lora_state_dict(load_file(file)), parts, lora)
+        _merge(low_rank(pipeline, file), parts, lora)
     except (AttributeError, KeyError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SetupError(
-            f"{lora.file} of {lora.repo} does not fit into {lora.into} ({reason}). Mend `loras` in the catalogue."
+            f"{lora.file} of {lora.repo} does not fit into {lora.into} ({first_line(error)}). Mend `loras` in the "
+            "catalogue."
         ) from error
 
 
 def _merge(named: Mapping[str, torch.Tensor], parts: Mapping[str, object], lora: Lora) -> None:
-    merged = sorted(name for name in named if name.endswith((".lora_B.weight", ".lora_B.bias")))
-    if not merged:
-        raise ValueError("it holds no low-rank weights")
-    for name in merged:
+    for name in named:
+        if name.endswith(DOWN):
+            continue
         owner, _, path = name.partition(".")
         path, _, kind = path.rpartition(".lora_B.")
         module = cast("nn.Module", parts[lora.into if owner == "transformer" else owner]).get_submodule(path)
-        down = named[name.replace(".lora_B.", ".lora_A.")] if kind == "weight" else None
+        down = named[name.removesuffix(UP) + DOWN] if name.endswith(UP) else None
         _add(getattr(module, kind), named[name], down, lora.strength)
 
 
