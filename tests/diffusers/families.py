@@ -32,6 +32,8 @@ FAMILIES: tuple[Tiny, ...] = (
     *tiny_skyreels.TINIES,
 )
 
+BY_ENTRY = {tiny.entry: tiny for tiny in FAMILIES}
+
 ONE_EACH = tuple({Catalog.load().find(tiny.entry).family: tiny for tiny in reversed(FAMILIES)}.values())
 """One of each adapter, the last family first."""
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clips.catalog import Model, Placement, Speed
+from clips.domain import ClipSpec
 from clips.errors import FatalEngineError, MemberError, SetupError
 from clips.machine import free_ram
 from clips.photo import fit_photo
@@ -69,6 +70,7 @@ class Runner:
         chosen = choose_device(device)
         progress = _Bytes(context)
         sources = find_all(model, progress.begin)
+        model = sources.pinned(model)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = None, choose_plan(model, plans, chosen)
         while pipe is None:
@@ -143,6 +145,15 @@ class Runner:
         """How the last render was made."""
         tiles = ", decoded in tiles" if self.plan.tiled else ""
         return {"device": self._device.type, "placement": f"{self.plan.placement}{tiles}", "speed": self._levers.said}
+
+    @property
+    def entry(self) -> Model:
+        """See `Settled`."""
+        return self._family.entry
+
+    def prompt(self, spec: ClipSpec) -> str:
+        """See `Settled`."""
+        return self._family.prompt(spec)
 
     @property
     def can_park(self) -> bool:
