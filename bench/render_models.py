@@ -104,7 +104,7 @@ def measure(name: str, device: str) -> dict[str, float]:
             ways[speed.value] = lambda _: _ours(runner, plan, clip)
         for way, render in ways.items():
             if way == Speed.BALANCED:
-                runner.speed_up(Speed.BALANCED)
+                runner.speed_up(Speed.BALANCED, Notes())
             if cuda:
                 render(1 if way == "plain" else case.steps)
                 torch.cuda.reset_peak_memory_stats()

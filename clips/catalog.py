@@ -21,6 +21,7 @@ from clips.lengths import FrameRule, in_frames
 from clips.repositories import Lora, Part
 from clips.servers import HONOURED, Server
 from clips.shapes import fitted
+from clips.step_caches import StepCaches
 from clips.wishes import Accepts, joined, wishes_named
 
 USUAL_SECONDS = 5.0
@@ -97,6 +98,7 @@ class Model(Entry):
     parts: dict[str, Part] = Field(default_factory=dict[str, Part])
     server: Server | None = None
     memory: Placement | None = None
+    cache: StepCaches | None = None
     forbids: str = ""
     weights: float | None = Field(default=None, gt=0)
     gpu: Gpu | None = None
@@ -126,6 +128,12 @@ class Model(Entry):
             raise ValueError("needs must be among what it accepts, and seconds_at among its sizes")
         if (self.sigmas or self.renoise) and (self.steps != len(self.sigmas) or self.flow_shift is not None):
             raise ValueError("renoise needs sigmas, steps must be the number of these, and no flow_shift moves them")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_to_leave_out(self) -> Self:
+        if self.cache is not None:
+            self.cache.check(self.steps, distilled=bool(self.sigmas))
         return self
 
     @property
@@ -282,13 +290,15 @@ _Kind = TypeVar("_Kind", Model, Tool)
 
 
 def _read(text: str, where: str, table: str, kind: type[_Kind]) -> dict[str, _Kind]:
+    models: dict[str, _Kind] = {}
+    name = "?"
     try:
-        entries = tomllib.loads(text).get(table, {})
-        return {name: kind.model_validate({"name": name, **entry}) for name, entry in entries.items()}
+        for name, entry in tomllib.loads(text).get(table, {}).items():
+            models[name] = kind.model_validate({"name": name, **entry})
     except tomllib.TOMLDecodeError as error:
         raise SetupError(f"{where}: {error}.") from error
     except ValidationError as error:
         first = error.errors()[0]
-        name = first["input"].get("name", "?") if isinstance(first["input"], dict) else ""
-        field = ".".join(str(part) for part in first["loc"])
-        raise SetupError(f"{where}: model {name} {field}: {first['msg']}.") from error
+        field = " ".join((name, ".".join(map(str, first["loc"])))).strip()
+        raise SetupError(f"{where}: model {field}: {first['msg']}.") from error
+    return models

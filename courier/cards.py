@@ -27,6 +27,7 @@ from courier.wording import (
 
 PHASES = {
     "load": "loading the model",
+    "warm": "warming the model up",
     "queue": "in line where it is rendered",
     "encode": "reading the photo",
     "decode": "drawing the frames",

@@ -25,7 +25,7 @@ from courier.endpoint import point_at
 from courier.posting import Courier
 from courier.roads import logged_in
 from generator.companions import beside
-from generator.engines.loading import Shelf, check_installed
+from generator.engines.loading import Shelf, check_installed, gates_of
 from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
 from generator.resting import Place, Resting
 from generator.stations import offer, stations
@@ -83,7 +83,7 @@ async def generate(settings: Settings) -> None:
         channels = (queue.READY, queue.CANCELLED, deliveries.CHANGED, hosted_jobs.WOKEN, generators.ORDERS)
         notices = await stack.enter_async_context(listen(direct, session, channels))
         calls = await stack.enter_async_context(heard(settings, pool, notices))
-        shelf = Shelf(settings.device, speed=settings.speed)
+        shelf = Shelf(settings.device, speed=settings.speed, gates=gates_of(models.values(), settings.device))
         places = await stations(stack, settings, models, pool, stopping, shelf, calls)
         stall = timedelta(seconds=settings.stall_seconds)
         heartbeat = await stack.enter_async_context(
@@ -118,6 +118,7 @@ async def generate(settings: Settings) -> None:
                 at_once=place.at_once,
                 gate=place.gate,
                 resting=resting,
+                offered=place.offered,
             )
             for place in places
         ]

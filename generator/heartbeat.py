@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 EXIT_AGAIN = 75
 """EX_TEMPFAIL: start the generator again."""
 _ANNOUNCE_EVERY = 10.0
+_LOOK_EVERY = 1.0
 _TROUBLE = (RetryableError, *OUTAGE)
 
 
@@ -58,7 +59,7 @@ class Offer:
 class Heartbeat:
     """`async with Heartbeat(…) as heart`: announced from the first moment to the last.
 
-    `loaded` names the models in memory; the worker sets it. `offer` is asked at every announcement, in another thread;
+    `loaded` names the models in memory; the worker sets it. `offer` is asked every second, in another thread;
     without it all of the generator's models are offered.
     """
 
@@ -77,6 +78,8 @@ class Heartbeat:
         self._identity = identity
         self._lease = lease
         self._stall = stall
+        self._told: Offer | None = None
+        self._told_at = 0.0
         self._watches: tuple[Watch, ...] = ()
         self._started: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = Thread(target=self._run, name="heartbeat", daemon=True)
@@ -169,8 +172,11 @@ class Heartbeat:
             pass
 
     async def _announcements(self, pool: Pool) -> None:
+        """Every ten seconds, and within one when something else is offered."""
         while True:
-            await asyncio.sleep(_ANNOUNCE_EVERY)
+            await asyncio.sleep(_LOOK_EVERY)
+            if self._offer() == self._told and monotonic() < self._told_at + _ANNOUNCE_EVERY:
+                continue
             try:
                 await self._announce(pool)
             except _TROUBLE as error:
@@ -178,6 +184,7 @@ class Heartbeat:
 
     async def _announce(self, pool: Pool) -> None:
         identity, offer = self._identity, self._offer()
+        self._told, self._told_at = offer, monotonic()
         await queue.announce(
             pool,
             identity.generator_id,

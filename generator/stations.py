@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clips.catalog import EngineKind, Model
 from clips.errors import SetupError
@@ -10,7 +10,7 @@ from clips.postgres import Pool
 from clips.settings import Settings
 from generator.companions import beside
 from generator.engines.gates import Gate
-from generator.engines.loading import Shelf
+from generator.engines.loading import Shelf, keep_gates
 from generator.engines.replicate.account import ReplicateAccount
 from generator.engines.videos_api.cluster import Cluster
 from generator.engines.wakes import Calls
@@ -21,12 +21,24 @@ from generator.takes import Engines
 
 @dataclass(frozen=True, slots=True)
 class Station:
-    """Models that are rendered in one place. A closed gate: just now they are not."""
+    """Models that are rendered in one place. A closed gate: just now they are not. `gates` are of single models."""
 
     models: Mapping[str, Model]
     engines: Engines
     at_once: int = 1
     gate: Gate | None = None
+    gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])
+
+    def offered(self) -> list[str]:
+        """The models that are rendered just now, by name."""
+        if self.gate and not self.gate.open:
+            return []
+        return [name for name in self.models if name not in self.gates or self.gates[name].open]
+
+    def troubles(self) -> list[str]:
+        """Why that is less than there is."""
+        own = [self.gate.trouble] if self.gate and self.gate.trouble else []
+        return [*own, *(f"{name}: {gate.trouble}" for name, gate in self.gates.items() if gate.trouble)]
 
 
 async def stations(
@@ -44,7 +56,9 @@ async def stations(
     """
     found: list[Station] = []
     if local := _of(models, EngineKind.SKETCH, EngineKind.DIFFUSERS):
-        found.append(Station(local, shelf))
+        if shelf.gates:
+            await stack.enter_async_context(beside(stopping, keep_gates(shelf.gates.values())))
+        found.append(Station(local, shelf, gates=shelf.gates))
     if hosted := _of(models, EngineKind.REPLICATE):
         key = settings.replicate_api_token
         if not key:
@@ -71,12 +85,9 @@ def offer(places: Sequence[Station]) -> Offer:
     rooms: list[int] = []
     troubles: list[str] = []
     for place in places:
-        trouble = place.gate.trouble if place.gate else None
-        if trouble is None:
-            models += place.models
-            rooms += [place.at_once] * len(place.models)
-        else:
-            troubles.append(trouble)
+        models += (offered := place.offered())
+        rooms += [place.at_once] * len(offered)
+        troubles += place.troubles()
     return Offer(models, rooms, troubles)
 
 

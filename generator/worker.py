@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 
 from clips import queue
@@ -50,8 +50,11 @@ class Worker:
         at_once: int = 1,
         gate: Gate | None = None,
         resting: Resting | None = None,
+        offered: Callable[[], Sequence[str]] | None = None,
     ) -> None:
-        """`notices` listens to `queue.READY` and `queue.CANCELLED`."""
+        """`notices` listens to `queue.READY` and `queue.CANCELLED`. `offered`: which of the workshop's models can be
+        rendered just now, where that may be fewer than all.
+        """
         self._shop = shop
         self._heartbeat = heartbeat
         self._identity = identity
@@ -62,6 +65,7 @@ class Worker:
         self._gate = gate
         self._working: set[asyncio.Task[None]] = set()
         self._resting = resting
+        self._offered = offered or (lambda: list(shop.models))
 
     async def run(self) -> None:
         """Work until told to stop. Raises `FatalEngineError` if this process can render no more."""
@@ -104,7 +108,7 @@ class Worker:
             return await queue.claim(
                 self._shop.pool,
                 self._identity.generator_id,
-                list(self._shop.models),
+                self._offered(),
                 self._shop.shelf.loaded,
                 self._lease,
                 begun=self._rests,

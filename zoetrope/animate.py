@@ -7,7 +7,6 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -28,11 +27,11 @@ from clips.postgres import Pool, Session, connect, connect_pool, retrying
 from clips.refusals import check_paid
 from clips.requests import Ask, Take, WholeRequest
 from clips.settings import Settings
+from zoetrope.offered import is_offered
 from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, Children, supervised
 
 _POLL = 0.2
-_ALIVE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         await _ensure_generator(children, pool, settings, dsn, model.name)
         request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
-            whole = await children.guard(_watch(pool, request_id, console))
+            whole = await children.guard(_watch(pool, request_id, order.spec.model, console))
         except BaseException as end:
             # Nobody waits for it any more: the next generator shall not spend its time on it.
             await queue.cancel(pool, request_id)
@@ -133,7 +132,7 @@ async def _ensure_generator(children: Children, pool: Pool, settings: Settings, 
     """A generator of our own for the while, unless one is alive that runs the model."""
 
     async def alive() -> bool:
-        return model in await queue.alive_models(pool, _ALIVE)
+        return await is_offered(pool, model)
 
     if await alive():
         return
@@ -143,11 +142,13 @@ async def _ensure_generator(children: Children, pool: Pool, settings: Settings, 
         "ZOETROPE_MODELS": model,
         "DISCORD_TOKEN": "",
     }
-    await children.start(Child("generator", [sys.executable, "-m", "generator"], environment, ready=alive))
+    # The hub may be slow to answer, and torch to come from the disk.
+    command = [sys.executable, "-m", "generator"]
+    await children.start(Child("generator", command, environment, ready=alive, ready_bound=180))
 
 
-async def _watch(pool: Pool, request_id: RequestId, console: Console) -> WholeRequest:
-    """Draw the takes' progress until the last one has ended."""
+async def _watch(pool: Pool, request_id: RequestId, model: str, console: Console) -> WholeRequest:
+    """Draw the takes' progress until the last one has ended. `SetupError` where the model turns out not to load."""
     with take_bars(console) as show:
         while True:
             whole = await requests.read(pool, COMMAND_LINE, request_id)
@@ -156,6 +157,7 @@ async def _watch(pool: Pool, request_id: RequestId, console: Console) -> WholeRe
             show(whole)
             if whole.ended:
                 return whole
+            await is_offered(pool, model)
             await asyncio.sleep(_POLL)
 
 

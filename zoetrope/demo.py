@@ -29,6 +29,7 @@ from clips.settings import Settings
 from courier.buttons import Action, ButtonId
 from generator.engines.loading import check_runnable
 from zoetrope.member import Attachment, Member, Message, first_member
+from zoetrope.offered import is_offered, is_offered_at
 from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, supervised
 
@@ -125,7 +126,8 @@ class Demo:
                 "generator",
                 [*python, "generator"],
                 {**shared, "ZOETROPE_MODELS": models},
-                ready=" runs ",
+                ready=lambda: is_offered_at(dsn, self.model),
+                ready_bound=180,  # the hub may be slow to answer, and torch to come from the disk
                 stop_bound=60,
             ),
         )
@@ -141,6 +143,7 @@ class Demo:
             saved: dict[str, Path] = {}
             with take_bars(self.console, transient=True) as show:
                 while True:
+                    await is_offered(pool, self.model)
                     if whole := await requests.read(pool, member.guild_id, request_id):
                         show(whole)
                     messages = await _messages(member, request_id)

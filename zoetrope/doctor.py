@@ -26,7 +26,7 @@ from generator.engines.replicate.account import PROVIDER
 from generator.engines.replicate.api import Replicate
 from generator.engines.videos_api.server import VideoServer
 from zoetrope.findings import Finding
-from zoetrope.weights import examine_files
+from zoetrope.weights import examine_model
 
 NEEDED = discord.Permissions(
     view_channel=True,
@@ -148,7 +148,7 @@ async def _models(settings: Settings) -> list[Finding]:
     catalog = Catalog.load(settings.catalog)
     providers = {model.provider for model in catalog}
     wanted = [name for name in settings.model_names if name not in providers]
-    return [await asyncio.to_thread(_model, name, catalog.get(name)) for name in wanted]
+    return [await asyncio.to_thread(_model, name, catalog.get(name), settings.device) for name in wanted]
 
 
 async def _replicate(settings: Settings) -> list[Finding]:
@@ -189,7 +189,7 @@ async def _server(model: Model) -> Finding:
         return Finding(model.name, "its server does not answer", f"Start it again: {error}.")
 
 
-def _model(name: str, model: Model | None) -> Finding:
+def _model(name: str, model: Model | None, device: str) -> Finding:
     if model is None:
         return Finding(name, "is not in the catalogue", "Correct ZOETROPE_MODELS, or add it to ZOETROPE_CATALOG.")
-    return examine_files(model) if model.engine is EngineKind.DIFFUSERS else Finding(name, "needs no files")
+    return examine_model(model, device) if model.engine is EngineKind.DIFFUSERS else Finding(name, "needs no files")

@@ -1,6 +1,7 @@
 """`zoetrope models`: what each open-weights model takes and forbids, its files fetched, checked and removed."""
 
 import sys
+from collections.abc import Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,9 +13,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from clips.catalog import Catalog, EngineKind, Model
-from clips.errors import SetupError
+from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from clips.settings import Settings
+from clips.wishes import joined
 from zoetrope.weights import the_hub
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ app = typer.Typer(help="Open-weights models: list, fetch, check, remove.", no_ar
 console = Console()
 
 _GIB = 1024**3
+_INTERRUPTED = 130
 _CARDS = (8, 12, 16, 24, 48, 80)
 Name = Annotated[str, typer.Argument(help="A model of the catalogue.")]
+Names = Annotated[list[str], typer.Argument(help="Models of the catalogue.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
@@ -36,17 +40,16 @@ def list_models() -> None:
     """Every open-weights model: what it takes, what is here of it, and its licence."""
     hub = the_hub()
     table = Table("model", "here", "weights", "GPU", "licence", box=None, pad_edge=False)
-    for model in Catalog.load(Settings.load().catalog):
-        if model.engine is EngineKind.DIFFUSERS:
-            size = sum(file.stat().st_size for file in hub.here(model))
-            forbids = f"\n[dim]{escape(model.forbids)}[/]" if model.forbids else ""
-            table.add_row(
-                model.name,
-                _size(size) if size else "–",
-                _size(model.weights * 1e9) if model.weights else "?",
-                f"{model.gpu.full} GiB, least {model.gpu.least}" if model.gpu else "?",
-                escape(model.licence) + forbids,
-            )
+    for model in _local():
+        size = sum(file.stat().st_size for file in hub.here(model))
+        forbids = f"\n[dim]{escape(model.forbids)}[/]" if model.forbids else ""
+        table.add_row(
+            model.name,
+            _size(size) if size else "–",
+            _size(model.weights * 1e9) if model.weights else "?",
+            f"{model.gpu.full} GiB, least {model.gpu.least}" if model.gpu else "?",
+            escape(model.licence) + forbids,
+        )
     console.print(table)
 
 
@@ -54,7 +57,16 @@ def list_models() -> None:
 def pull(name: Name, *, yes: Yes = False) -> None:
     """Fetch a model's files, after its licence and sizes were told. What came before is kept, and all is checked."""
     model, hub = _model(name), the_hub()
-    stock = hub.stock(model)
+    from generator.engines.diffusers.weights import check_disk  # noqa: PLC0415 - comes with the generator's install only
+
+    try:
+        stock = hub.stock(model)
+    except RetryableError:
+        if not hub.whole(model):
+            raise
+        _tell("The hub cannot be reached: what is here is checked without it.")
+        stock = hub.Stock(sum(file.stat().st_size for file in hub.here(model)), 0)
+    check_disk(model.title, stock.missing)
     _tell(f"[bold]{escape(model.title)}[/]: {_size(stock.total)} on the disk, {_size(stock.missing)} still to come.")
     if model.gpu:
         _tell(f"A GPU of {model.gpu.full} GiB renders it at full speed, one of {model.gpu.least} GiB more slowly.")
@@ -62,7 +74,12 @@ def pull(name: Name, *, yes: Yes = False) -> None:
     if stock.missing and not yes:
         _confirm("Fetch it?")
     for attempt in (1, 2):
-        if _fetch(model):
+        try:
+            whole = _fetch(model)
+        except KeyboardInterrupt:
+            _tell("Stopped. The files that came whole are kept: pull again to go on.")
+            raise typer.Exit(_INTERRUPTED) from None
+        if whole:
             _tell("All of it is here and whole.")
             return
         if attempt == 1:
@@ -91,30 +108,40 @@ def check(
     gpu = outlook.this_gpu() if vram is None else (f"a GPU of {vram:g} GiB", int(vram * _GIB))
     cards = [gpu] if gpu else [(f"{card} GiB", card * _GIB) for card in _CARDS]
     for card, size in cards:
-        plan = memory.choose(found.plans, size, room, model.memory)
-        _tell(f"{card}: {_verdict(plan, size, room)}")
+        plan, least = (memory.choose(plans, size, room, model.memory) for plans in (found.plans, found.least))
+        _tell(f"{card}: {_verdict(plan, least, size, room)}")
     _tell("Ways to place it, the preferred first (set `memory` in the catalogue, or ZOETROPE_MEMORY, to choose):")
     for plan in found.plans:
         _tell(f"  {plan.placement}: {plan.said}")
 
 
 @app.command()
-def remove(name: Name, *, yes: Yes = False) -> None:
-    """Delete a model's files from the hub's cache. A folder of your own stays."""
-    model, hub = _model(name), the_hub()
-    size = sum(file.stat().st_size for file in hub.here(model))
-    if model.repo and Path(model.repo).expanduser().is_dir():
-        raise SetupError(f"{model.repo} is a folder of your own. Delete it yourself.")
-    if not size:
-        _tell(f"Nothing of {name} is here.")
+def remove(names: Names, *, yes: Yes = False) -> None:
+    """Delete models' files from the hub's cache, but for those that other models here need. Your own folders stay."""
+    models, hub = [_model(name) for name in names], the_hub()
+    from generator.engines.diffusers import hub_cache  # noqa: PLC0415 - comes with the generator's install only
+
+    for own in (model.repo for model in models if model.repo and Path(model.repo).expanduser().is_dir()):
+        raise SetupError(f"{own} is a folder of your own. Delete it yourself.")
+    others = [other for other in _local() if other not in models and _is_found(other)]
+    kept = [other for other in others if hub.whole(other)]
+    found = hub_cache.removal(models, kept)
+    users = [other.name for other in kept if found.leaves_to(other)]
+    losers = [other.name for other in others if other not in kept and found.takes_from(other)]
+    if users and not found.size:
+        _tell(f"Nothing goes: {joined(users)} {_be(users)} made from the same files. To delete them for all:")
+        _tell(f"  zoetrope models remove {' '.join([*names, *users])}")
         return
-    shared = [
-        other.name for other in Catalog.load(Settings.load().catalog) if other.repo == model.repo and other.name != name
-    ]
-    also = f" {', '.join(shared)} {'use' if len(shared) > 1 else 'uses'} the same files." if shared else ""
+    if not found.size:
+        _tell(f"Nothing of {joined(names)} is here.")
+        return
+    stays = f" {_size(found.kept)} stay: {joined(users)} {_be(users)} made from them too." if users else ""
+    lost = f" What goes is also of use to {joined(losers)}, not all of which is here." if losers else ""
     if not yes:
-        _confirm(f"Delete {_size(size)} of {model.title}?{also}")
-    _tell(f"{_size(hub.remove(model))} are free again.")
+        _confirm(f"Delete {_size(found.size)} of {joined([model.title for model in models])}?{stays}{lost}")
+    freed = found.size
+    found.carry_out()
+    _tell(f"{_size(freed)} are free again.{stays if yes else ''}{lost if yes else ''}")
 
 
 def _fetch(model: Model) -> bool:
@@ -153,25 +180,39 @@ def _bytes(what: str) -> "Generator[Callable[[int], Callable[[int], None]]]":
         yield begin
 
 
-def _verdict(plan: "MemoryPlan", size: int, room: int) -> str:
+def _verdict(plan: "MemoryPlan", least: "MemoryPlan", size: int, room: int) -> str:
+    """Of the plans for a model's largest and its smallest clip."""
     if plan.fits(size, room):
         return plan.said
-    short = [
-        f"{plan.vram / _GIB:.1f} GiB of GPU memory" if plan.vram > size else "",
-        f"{plan.ram / _GIB:.1f} GiB of free RAM" if plan.ram > room else "",
-    ]
-    return (
-        f"too small: the leanest way takes {' and '.join(filter(None, short))}. A shorter or smaller clip may still fit"
-    )
+    if least.fits(size, room):
+        short = plan.short_of(size, room)
+        return f"too small for its largest clip, which takes {short}. Its smallest: {least.said}"
+    return f"too small: even its smallest clip takes {least.short_of(size, room)}"
+
+
+def _local() -> list[Model]:
+    return [model for model in Catalog.load(Settings.load().catalog) if model.engine is EngineKind.DIFFUSERS]
 
 
 def _model(name: str) -> Model:
-    catalog = Catalog.load(Settings.load().catalog)
-    local = [model.name for model in catalog if model.engine is EngineKind.DIFFUSERS]
-    model = catalog.get(name)
-    if model is None or model.name not in local:
-        raise SetupError(f"There is no open-weights model {name}. There are: {', '.join(local)}.")
-    return model
+    local = _local()
+    for model in local:
+        if model.name == name:
+            return model
+    raise SetupError(f"There is no open-weights model {name}. There are: {', '.join(model.name for model in local)}.")
+
+
+def _is_found(model: Model) -> bool:
+    """Not one whose own folder is away."""
+    try:
+        the_hub().here(model)
+    except SetupError:
+        return False
+    return True
+
+
+def _be(names: Sized) -> str:
+    return "are" if len(names) > 1 else "is"
 
 
 def _confirm(question: str) -> None:

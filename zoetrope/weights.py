@@ -1,9 +1,11 @@
 """What the host's commands know of the files of open-weights models, where the library for them is installed."""
 
+import logging
 from importlib.util import find_spec
 
 from clips.catalog import Model
 from clips.errors import RetryableError, SetupError
+from generator.engines.loading import check_loadable
 from zoetrope.findings import Finding
 
 
@@ -11,12 +13,25 @@ def the_hub():  # noqa: ANN201 - the module itself
     """The module that knows the hub. Raises `SetupError` where its library is not installed."""
     if find_spec("huggingface_hub") is None:
         raise SetupError("Models need PyTorch and diffusers. Install them: sh deploy/setup.sh generator")
-    from huggingface_hub.utils import logging  # noqa: PLC0415 - see above
+    from huggingface_hub.utils import logging as hub_logging  # noqa: PLC0415 - see above
 
     from generator.engines.diffusers import hub  # noqa: PLC0415 - see above
 
-    logging.set_verbosity_error()  # it would tell of each new attempt
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it would tell of kernels that nobody needs
+    hub_logging.set_verbosity_error()  # it would tell of each new attempt
     return hub
+
+
+def examine_model(model: Model, device: str) -> Finding:
+    """Whether a model can be loaded on this machine. `device` is the setting."""
+    found = examine_files(model)
+    if found.fix:
+        return found
+    try:
+        check_loadable(model, device)
+    except (SetupError, RetryableError) as error:
+        return Finding(model.name, "cannot be loaded here", str(error))
+    return found
 
 
 def examine_files(model: Model) -> Finding:
@@ -27,10 +42,10 @@ def examine_files(model: Model) -> Finding:
     hub = the_hub()
     try:
         stock = hub.stock(model)
-    except RetryableError:  # no way to the hub: with files of everything, it may well render
-        if all(origin.here() for origin in hub.origins(model)):
+    except RetryableError as error:  # no way to the hub: with files of everything, it may well render
+        if hub.whole(model):
             return Finding(model.name, "its files are here, as far as can be told without the hub")
-        return Finding(model.name, "its files are not (all) here", pull)
+        return Finding(model.name, "its files are not (all) here, and cannot be fetched", f"{error} Then: {pull}")
     except SetupError as error:
         return Finding(model.name, "its files cannot be used", str(error))
     if stock.missing:

@@ -1,5 +1,6 @@
-"""Whether work can be done elsewhere just now: a key that is refused or a server that is down closes the gate of its
-models. They are not announced then, the host is told why, and the gate opens by itself once its check passes.
+"""Whether work can be done just now: a key that is refused, a server that is down, or weights that cannot be loaded
+close the gate of their models. They are not announced then, the host is told why, and the gate opens by itself once its
+check passes.
 """
 
 import asyncio
@@ -16,14 +17,17 @@ _LONGEST = 900.0
 
 
 class Gate:
-    """One provider or server. `trouble` says what the host has to mend, for as long as the gate is closed.
+    """One provider or server, or a model of this machine. `trouble` says what the host has to mend, for as long as the
+    gate is closed.
 
     `check` raises `SetupError` or `RetryableError` while it has to stay closed. Not every trouble shows in a check: a
     gate that closes again soon after it opened stays closed for longer.
     """
 
-    def __init__(self, name: str, check: Callable[[], Awaitable[None]], *, first: float = _FIRST) -> None:
-        """`first`: seconds until the first check."""
+    def __init__(
+        self, name: str, check: Callable[[], Awaitable[None]], *, first: float = _FIRST, unseen: bool = False
+    ) -> None:
+        """`first`: seconds from its closing to the check. `unseen`: closed, without trouble, until its first check."""
         self.name = name
         self.trouble: str | None = None
         self._check = check
@@ -31,11 +35,12 @@ class Gate:
         self._pause = first
         self._closed = asyncio.Event()
         self._opened = asyncio.Event()
-        self._opened.set()
+        if not unseen:
+            self._opened.set()
 
     @property
     def open(self) -> bool:
-        return self.trouble is None
+        return self._opened.is_set()
 
     def close(self, why: str) -> SwitchedOffError:
         """Take no more work. Returns what gives the take under way back."""
@@ -82,7 +87,7 @@ class Gate:
             await self.examine()
 
     def _open(self) -> None:
-        if not self.open:
+        if self.trouble is not None:
             log.warning("%s is on again.", self.name)
         self.trouble = None
         self._closed.clear()

@@ -1,17 +1,21 @@
 """Which engine a catalogue entry gets, and which ones are loaded. A library comes with the first load that needs it."""
 
 import asyncio
+import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from clips.catalog import EngineKind, Model, Speed
-from clips.errors import SetupError
+from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from generator.engines.base import Context, Engine, NoRoomError, Parkable
+from generator.engines.gates import Gate
+
+log = logging.getLogger(__name__)
 
 _LIBRARIES = {
     EngineKind.SKETCH: ("numpy", "opencv-python-headless"),
@@ -46,6 +50,42 @@ def versions(model: Model) -> dict[str, str]:
     return {library: version(library) for library in ("zoetrope", *_LIBRARIES[model.engine])}
 
 
+def check_loadable(model: Model, device: str) -> None:
+    """Raise `SetupError` or `RetryableError` where a load on this device would fail; it downloads no weights. Asks the
+    hub, and imports the model's libraries: not for the event loop.
+    """
+    from generator.engines.diffusers.readiness import check  # noqa: PLC0415 - only what is used is loaded
+
+    try:
+        check(model, device)
+    except (SetupError, RetryableError):
+        raise
+    except Exception as error:  # a library's, and about one model: the others go on
+        log.exception("%s cannot be examined.", model.name)
+        raise SetupError(f"{model.title} cannot be examined ({error}). The log says more.") from error
+
+
+def gates_of(models: Iterable[Model], device: str) -> dict[str, Gate]:
+    """A gate for each model that is loaded from weights, by name: closed until `keep_gates` has had a look."""
+
+    def gate(model: Model) -> Gate:
+        return Gate(model.name, lambda: asyncio.to_thread(check_loadable, model, device), unseen=True)
+
+    return {model.name: gate(model) for model in models if model.engine is EngineKind.DIFFUSERS}
+
+
+async def keep_gates(gates: Iterable[Gate]) -> None:
+    """Have the first look at each, and open them again whenever they were closed and can be, for ever."""
+    async with asyncio.TaskGroup() as group:
+        for gate in gates:
+            group.create_task(_keep(gate))
+
+
+async def _keep(gate: Gate) -> NoReturn:
+    await gate.examine()
+    await gate.keep()
+
+
 Load = Callable[[Model, str, Context], Awaitable[Engine]]
 _Result = TypeVar("_Result")
 
@@ -53,10 +93,20 @@ _Result = TypeVar("_Result")
 class Shelf:
     """The loaded engines, the last used last. As many as there is memory for: where one needs room on the GPU, those
     unused for longest wait in RAM; where RAM is short too, or they cannot be moved, they go.
+
+    A load that fails is no take's fault: it closes the model's gate, where it has one.
     """
 
-    def __init__(self, device: str, *, speed: Speed | None = None, load: Load | None = None) -> None:
+    def __init__(
+        self,
+        device: str,
+        *,
+        speed: Speed | None = None,
+        load: Load | None = None,
+        gates: Mapping[str, Gate] | None = None,
+    ) -> None:
         """`device` and `speed` are the settings. `load` stands in for the real loading, in tests of what is around."""
+        self.gates: Mapping[str, Gate] = gates or {}
         self._device = device
         self._load = load or partial(load_engine, speed=speed)
         self._engines: OrderedDict[str, Engine] = OrderedDict()
@@ -69,6 +119,17 @@ class Shelf:
 
     async def engine(self, model: Model, context: Context) -> Engine:
         """The model's engine, loaded first where it is not. Raises what loading and `context` raise."""
+        gate = self.gates.get(model.name)
+        if gate is None:
+            return await self._ready(model, context)
+        try:
+            engine = await self._ready(model, context)
+        except (SetupError, RetryableError) as error:
+            raise gate.close(str(error)) from error
+        gate.prove()
+        return engine
+
+    async def _ready(self, model: Model, context: Context) -> Engine:
         async with self._changing:
             if model.name not in self._engines:
                 self._engines[model.name] = await self._in_its_room(

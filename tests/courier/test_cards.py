@@ -93,6 +93,7 @@ def test_a_rendering_card_tells_take_step_and_the_time_left_by_its_own_pace() ->
     ("phase", "words"),
     [
         ("load", "loading the model"),
+        ("warm", "warming the model up"),
         ("queue", "in line where it is rendered"),
         ("decode", "drawing the frames"),
         ("store", "saving the clip"),

@@ -4,12 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -22,13 +22,18 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Hub:
-    """`refusals` maps a repository to (status, X-Error-Code); `served` lists the files whose bytes were sent."""
+    """`refusals` maps a repository to (status, X-Error-Code); `served` lists the files whose bytes were sent. Of the
+    file `held` only the first half comes until `go`; `holding` tells that it did.
+    """
 
     folder: Path
     repo: str = "somebody/tiny-wan"
     url: str = ""
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     served: list[str] = field(default_factory=list[str])
+    held: str = ""
+    holding: Event = field(default_factory=Event)
+    go: Event = field(default_factory=Event)
 
     def files(self) -> dict[str, bytes]:
         return {
@@ -49,7 +54,7 @@ class Hub:
             case ["tree", *_]:
                 return _json(
                     [
-                        {"type": "file", "path": name, "size": len(content), "oid": _mark(name, content)}
+                        {"type": "file", "path": name, "size": len(content), "oid": mark(name, content)}
                         for name, content in self.files().items()
                     ]
                 )
@@ -59,12 +64,12 @@ class Hub:
                     return _refusal(HTTPStatus.NOT_FOUND, "EntryNotFound")
                 if body and not ranged:
                     self.served.append(name)
-                return HTTPStatus.OK, content, {"ETag": f'"{_mark(name, content)}"', "X-Repo-Commit": COMMIT}
+                return HTTPStatus.OK, content, {"ETag": f'"{mark(name, content)}"', "X-Repo-Commit": COMMIT}
             case _:
                 return _refusal(HTTPStatus.NOT_FOUND, "RevisionNotFound")
 
 
-def _mark(name: str, content: bytes) -> str:
+def mark(name: str, content: bytes) -> str:
     """As the hub names a file: a large one by its SHA-256, a small one as git does."""
     if name.endswith(".safetensors"):
         return hashlib.sha256(content).hexdigest()
@@ -104,8 +109,14 @@ def serving(hub: Hub) -> Generator[Hub]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
+            if body and hub.held and path.endswith(hub.held) and not wanted:
+                self.wfile.write(content[: len(content) // 2])
+                hub.holding.set()
+                hub.go.wait(60)
+                content = content[len(content) // 2 :]
             if body:
-                self.wfile.write(content)
+                with suppress(ConnectionError):  # who asked may be gone
+                    self.wfile.write(content)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         hub.url = f"http://127.0.0.1:{server.server_port}"

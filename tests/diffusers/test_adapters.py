@@ -8,28 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from diffusers.models.modeling_utils import ModelMixin
-from engine_harness import Collected, Told, job_of, network_of, pipe_of
+from engine_harness import Collected, Told, job_of
 from families import BY_ENTRY as TINIES
 from PIL import Image
 from pydantic import ValidationError
 from tiny import Shot, Tiny
 
-from clips.catalog import Accepts, Catalog, EngineKind, Model, Placement, Speed
+from clips.catalog import Accepts, Catalog, EngineKind, Model
 from clips.domain import ClipSpec, Plan, Strength
-from clips.errors import CancelledError, SetupError
+from clips.errors import SetupError
 from clips.photo import fit_photo
-from generator.engines.diffusers import speed
+from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.svd import noise_in_photo
 from generator.engines.diffusers.weights import numbers
-
-CACHED = {
-    "WanTransformer3DModel": "wan-2.2-ti2v-5b",
-    "LTXVideoTransformer3DModel": "ltx-video-0.9.5",
-    "CogVideoXTransformer3DModel": "cogvideox-1.5-5b-i2v",
-}
 
 
 async def loaded(tiny: Tiny, folder: Path) -> DiffusersEngine:
@@ -78,30 +71,6 @@ async def test_a_model_of_one_size_refuses_others(photo: Path, tmp_path: Path) -
     await engine.close()
 
 
-@pytest.mark.parametrize("network", sorted(speed._CACHED))  # pyright: ignore[reportPrivateUsage] - all of them
-async def test_a_take_keeps_to_its_seed_with_a_step_cache(
-    network: str, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
-    monkeypatch.setitem(speed._THRESHOLD, Speed.FAST, 10.0)  # pyright: ignore[reportPrivateUsage] - leave out all it can
-    monkeypatch.setattr(ModelMixin, "compile_repeated_blocks", lambda _: None)  # takes half a minute
-    tiny = replace(TINIES[CACHED[network]], changes={"steps": 20})
-    engine = await loaded(tiny, tmp_path)
-    made: list[bytes] = []
-    for cached in (False, True, True):
-        sink = Collected()
-        if cached and len(made) == 1:
-            levers = speed.speed_up(pipe_of(engine), Speed.FAST, Placement.WHOLE, 20)
-            assert levers.cache == 10.0 and type(network_of(engine)).__name__ == network
-        if len(made) == 2:
-            with pytest.raises(CancelledError):
-                await engine.render(job_of(photo, 3, plan=tiny.plan), Collected(), Told(lambda last: last[1] == 9))
-        await engine.render(job_of(photo, 7, plan=tiny.plan), sink, Told())
-        made.append(sink.clip().tobytes())
-    await engine.close()
-    assert made[0] != made[1] == made[2], "steps are left out, and nothing of them or of a cancelled take is left"
-
-
 def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
     names = ("svd-xt", "cogvideox-5b-i2v", "cogvideox-1.5-5b-i2v", "framepack")
     models = {name: Catalog.load().find(name) for name in names}
@@ -120,6 +89,8 @@ def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
         ("ltx-video", {"sigmas": (1.0, 0.5)}, "no use for sigmas"),
         ("ltx-video-0.9.5", {"guidance_2": 1.0}, "no use for guidance_2"),
         ("hunyuan-i2v", {"flow_shift": 3.0}, "no use for flow_shift"),
+        ("ltx-2", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "no first-block cache goes with"),
+        ("framepack", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "no first-block cache goes with"),
     ],
 )
 def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(

@@ -1,10 +1,14 @@
 """`zoetrope models` against a hub on loopback: what is told, what is asked, what lies on the disk afterwards."""
 
+import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from fake_hub import Hub, point_to
+import torch
+from fake_hub import Hub, mark, point_to
 from huggingface_hub import constants
+from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from clips.catalog import Catalog
@@ -47,6 +51,13 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, arguments, catch_exceptions=False, env={"COLUMNS": "200"})
 
 
+VAE = ("config.json", "diffusion_pytorch_model.safetensors")
+
+
+def mark_of(hub: Hub, name: str) -> str:
+    return mark(name, hub.files()[name])
+
+
 def blobs(hub: Hub) -> list[Path]:
     return sorted(Path(constants.HF_HUB_CACHE).glob(f"models--{hub.repo.replace('/', '--')}/blobs/*"))
 
@@ -77,7 +88,7 @@ def test_what_is_damaged_is_fetched_again_and_only_that(hub: Hub) -> None:
 
 
 def test_a_hub_that_sends_damaged_files_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fake_hub._mark", lambda name, content: "f" * 64)
+    monkeypatch.setattr("fake_hub.mark", lambda name, content: "f" * 64)
     with pytest.raises(SetupError, match="Files of tiny come damaged from the hub"):
         run("pull", "tiny", "--yes")
 
@@ -92,9 +103,13 @@ def test_a_check_reads_no_weights(hub: Hub) -> None:
     assert run("check", "own", "--vram", "24", "--ram", "64").output == said, "from a folder the same"
 
 
-def test_a_check_says_what_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    said = run("check", "tiny", "--vram", "1", "--ram", "64").output
-    assert "a GPU of 1 GiB: too small: the leanest way takes" in said and "of GPU memory" in said
+def test_a_check_says_what_does_not_fit() -> None:
+    assert (
+        "a GPU of 1 GiB: too small: even its smallest clip takes 1.1 GiB of GPU memory\n"
+        in run("check", "tiny", "--vram", "1", "--ram", "64").output
+    )
+    between = run("check", "tiny", "--vram", "1.5", "--ram", "64").output
+    assert "too small for its largest clip, which takes 2.2 GiB of GPU memory. Its smallest: all on the GPU" in between
     assert "8 GiB: all on the GPU" in run("check", "tiny").output, "where no GPU is, every card's"
 
 
@@ -110,14 +125,56 @@ def test_a_check_says_which_wish_cannot_be_had(hub: Hub, tmp_path: Path) -> None
         run("check", "tiny", "--vram", "24", "--ram", "64")
 
 
-def test_a_removal_says_who_else_loses_the_files(hub: Hub) -> None:
+def test_a_removal_leaves_what_another_model_here_is_made_from(hub: Hub) -> None:
     assert run("remove", "tiny").output == "Nothing of tiny is here.\n"
     run("pull", "tiny", "--yes")
-    with pytest.raises(SetupError, match=r"Delete .* MB of Tiny\? twin uses the same files\. Nobody can be asked"):
-        run("remove", "tiny")
+    said = (
+        "Nothing goes: twin is made from the same files. To delete them for all:\n  zoetrope models remove tiny twin\n"
+    )
+    assert run("remove", "tiny", "--yes").output == said
     assert blobs(hub)
-    assert run("remove", "tiny", "--yes").output.endswith(" MB are free again.\n")
-    assert blobs(hub) == []
+    with pytest.raises(SetupError, match=r"Delete .* MB of Tiny and Tiny\? Nobody can be asked here; say --yes\."):
+        run("remove", "tiny", "twin")
+    assert blobs(hub)
+    assert run("remove", "tiny", "twin", "--yes").output.endswith(" MB are free again.\n")
+    assert list(Path(constants.HF_HUB_CACHE).glob("**/*tiny-wan*")) == [], "not even its folder"
+
+
+def test_a_removal_knows_shared_parts_and_low_rank_weights(hub: Hub, tmp_path: Path) -> None:
+    """`tiny` is kept, and made from its pipeline; `more` has a file of its own in the same repository."""
+    hub.folder = Path(shutil.copytree(hub.folder, tmp_path / "copy"))
+    save_file({"transformer.proj_out.lora_B.bias": torch.ones(192)}, hub.folder / "lora.safetensors")
+    lora = f'loras = [{{ repo = "{hub.repo}", file = "lora.safetensors" }}]\n'
+    part = f'parts = {{ vae = {{ repo = "{hub.repo}", folder = "vae" }} }}\n'
+    own = ENTRY.format(name="parted", repo=hub.folder) + part
+    away = ENTRY.format(name="away", repo=tmp_path / "nowhere")
+    more = ENTRY.format(name="more", repo=hub.repo) + lora
+    (tmp_path / "own.toml").write_text(ENTRY.format(name="tiny", repo=hub.repo) + more + own + away)
+    run("pull", "more", "--yes")
+    every = set(blobs(hub))
+    assert "Nothing goes: more and parted are made from the same files." in run("remove", "tiny", "--yes").output
+    said = run("remove", "more", "--yes").output
+    assert " MB are free again. " in said and " stay: tiny and parted are made from them too." in said
+    [gone] = every - set(blobs(hub))
+    assert gone.name == sha256((hub.folder / "lora.safetensors").read_bytes()).hexdigest()
+    said = run("remove", "tiny", "--yes").output
+    assert " stay: parted is made from them too. What goes is also of use to more, not all of which is here." in said
+    assert {blob.name for blob in blobs(hub)} == {mark_of(hub, f"vae/{name}") for name in VAE}
+    with pytest.raises(SetupError, match="copy is a folder of your own"):
+        run("remove", "parted", "--yes")
+
+
+def test_a_removal_frees_old_revisions_and_what_killed_downloads_left(hub: Hub) -> None:
+    run("pull", "tiny", "--yes")
+    folder = blobs(hub)[0].parents[1]
+    old = folder / "snapshots" / "older" / "transformer" / "diffusion_pytorch_model.safetensors"
+    old.parent.mkdir(parents=True)
+    (old.parents[1] / "model_index.json").write_text("{")
+    (folder / "blobs" / "old").write_bytes(b"o" * 1000)
+    old.symlink_to(folder / "blobs" / "old")
+    (folder / "blobs" / "abc.0123abcd.incomplete").write_bytes(b"i" * 1000)
+    run("remove", "tiny", "twin", "--yes")
+    assert not folder.exists()
 
 
 def test_a_folder_of_the_hosts_own_is_checked_and_never_deleted(tiny_wan: Path, hub: Hub) -> None:
@@ -127,11 +184,25 @@ def test_a_folder_of_the_hosts_own_is_checked_and_never_deleted(tiny_wan: Path, 
         run("remove", "own", "--yes")
 
 
+def test_a_full_disk_is_said_before_anything_comes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")._replace(free=2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SetupError, match=r"^Tiny needs 0\.0 GB more in .*, and 1\.1 GB are free\. Free some space"):
+        run("pull", "tiny", "--yes")
+    assert hub.served == ["model_index.json"]
+
+
 def test_without_the_hub_a_sentence_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     point_to("http://127.0.0.1:9", monkeypatch)
     monkeypatch.setattr("time.sleep", lambda _: None)
     with pytest.raises(RetryableError, match="cannot be reached"):
         run("pull", "tiny", "--yes")
+    point_to(hub.url, monkeypatch)
+    run("pull", "tiny", "--yes")
+    point_to("http://127.0.0.1:9", monkeypatch)
+    said = run("pull", "tiny").output
+    assert said.startswith("The hub cannot be reached: what is here is checked without it.\nTiny: ")
+    assert said.endswith("All of it is here and whole.\n")
     with pytest.raises(SetupError, match=r"There is no open-weights model sketch\. There are: "):
         run("pull", "sketch")
 
@@ -151,10 +222,18 @@ def test_the_doctor_knows_what_came_by_halves_and_what_a_part_lacks(hub: Hub, mo
         Finding("tiny", "its files are here"),
         Finding("own", "its files are here"),
     ]
-    assert examine_files(parted).fix == lacking.fix
+    unknown = "The hub knows no somebody/lora. Mend `repo` in the catalogue; for a private one, set HF_TOKEN."
+    assert examine_files(parted) == Finding("tiny", "its files cannot be used", unknown)
     point_to("http://127.0.0.1:9", monkeypatch)
+    monkeypatch.setattr("time.sleep", lambda _: None)
     assert examine_files(tiny) == Finding("tiny", "its files are here, as far as can be told without the hub")
-    assert examine_files(parted).fix == lacking.fix
+    away = examine_files(parted)
+    assert away.found == "its files are not (all) here, and cannot be fetched"
+    assert away.fix.startswith("The hub at http://127.0.0.1:9 cannot be reached, and somebody/lora is not (all) here.")
+    assert away.fix.endswith(lacking.fix)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE forbids" in examine_files(parted).fix
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     point_to(hub.url, monkeypatch)
     max(blobs(hub), key=lambda blob: blob.stat().st_size).unlink()
     assert examine_files(tiny) == lacking

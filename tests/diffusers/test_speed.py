@@ -1,6 +1,7 @@
 """What the speed presets pull, that they let go of it where it fails, and that no take shows in the next."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +12,23 @@ from diffusers.models.attention_dispatch import (
     AttentionBackendName,
     _AttentionBackendRegistry,  # pyright: ignore[reportPrivateUsage] - whose default must stay
 )
-from diffusers.models.modeling_utils import ModelMixin
-from engine_harness import Collected, Told, job_of, pipe_of
-from torch import nn
+from engine_harness import Collected, Told, failing, job_of, pipe_of
 
 from clips.catalog import Model, Placement, Speed
 from clips.domain import Size
-from clips.errors import CancelledError
+from clips.step_caches import FirstBlock, Mag, StepCache, StepCaches
 from generator.engines.diffusers import speed
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.speed import Levers, choose_speed, slow_down, speed_up
 
+COMPILE = torch.compile
+CACHES = StepCaches(fast=FirstBlock(threshold=0.1))
+
 
 @pytest_asyncio.fixture
 async def quick(model: Model, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[DiffusersEngine]:
-    """An engine of the test's own with steps enough for a cache. Nothing is compiled: that takes half a minute."""
-    monkeypatch.setattr(ModelMixin, "compile_repeated_blocks", lambda _: None)
+    """An engine of the test's own with steps enough for a cache. Compiled code is Python: more takes half a minute."""
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     small = {"steps": 20, "sizes": {Size.P720: (96, 64)}}
     engine = await DiffusersEngine.load(model.model_copy(update=small), "cpu", Told())
     yield engine
@@ -48,36 +50,71 @@ def test_on_a_cpu_every_preset_is_exact() -> None:
 
 async def test_a_preset_pulls_what_is_here(quick: DiffusersEngine) -> None:
     pipe = pipe_of(quick)
-    assert speed_up(pipe, Speed.EXACT, Placement.WHOLE, 20) == Levers()
-    assert speed_up(pipe, Speed.BALANCED, Placement.GROUPED, 20) == Levers("_native_cudnn"), (
+    assert speed_up(pipe, Speed.EXACT, Placement.WHOLE, CACHES, 20) == Levers()
+    assert speed_up(pipe, Speed.BALANCED, Placement.GROUPED, CACHES, 20) == Levers("_native_cudnn"), (
         "neither flash is installed"
     )
     slow_down(pipe)
-    assert speed_up(pipe, Speed.FAST, Placement.WHOLE, 19).cache is None, "with few steps each one matters"
+    assert speed_up(pipe, Speed.BALANCED, Placement.WHOLE, CACHES, 20) == Levers("_native_cudnn", None, compiled=True)
     slow_down(pipe)
-    levers = speed_up(pipe, Speed.FAST, Placement.WHOLE, 20)
+    levers = speed_up(pipe, Speed.FAST, Placement.WHOLE, CACHES, 20)
     assert levers.said == "native cudnn attention, first-block cache at 0.1, compiled blocks"
     assert pipe.transformer.is_cache_enabled
     assert slow_down(pipe) == Levers()
     assert not pipe.transformer.is_cache_enabled
+    assert not any("forward" in vars(block) for block in pipe.transformer.modules() if block is not pipe.transformer)
     assert _AttentionBackendRegistry.get_active_backend()[0] is AttentionBackendName.NATIVE
 
 
-async def test_a_cached_take_shows_nothing_of_the_one_before(
+async def test_the_runner_pulls_what_the_catalogues_entry_says(
     quick: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exact = await clip_of(quick, photo, 7)
     monkeypatch.setitem(speed._ATTENTION, Speed.FAST, ["flash"])  # pyright: ignore[reportPrivateUsage] - cuDNN is no CPU's
-    monkeypatch.setitem(speed._THRESHOLD, Speed.FAST, 10.0)  # pyright: ignore[reportPrivateUsage] - leave out all it can
-    quick._runner.speed_up(Speed.FAST)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    quick._runner.speed_up(Speed.FAST, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    assert quick.manner["speed"] == "native attention, mag cache at 0.06, compiled blocks"
     alone = await clip_of(quick, photo, 7)
     assert not np.array_equal(alone, exact), "steps were left out"
     assert np.array_equal(await clip_of(quick, photo, 3, 7), alone)
-    with pytest.raises(CancelledError):
-        await quick.render(job_of(photo, 3), Collected(), Told(cancel_at=lambda report: report[:2] == ("step", 9)))
-    assert np.array_equal(await clip_of(quick, photo, 7), alone)
     slow_down(pipe_of(quick))
     assert np.array_equal(await clip_of(quick, photo, 7), exact)
+
+
+@pytest.mark.parametrize("cache", [FirstBlock(threshold=0.99), Mag(threshold=0.9, most=3, kept=0.2)])
+async def test_the_blocks_that_a_cache_leaves_in_are_compiled(
+    cache: StepCache, quick: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[int] = []
+
+    def counting(graph: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        def run(*inputs: object) -> object:
+            ran.append(1)
+            return graph(*inputs)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", partial(COMPILE, backend=counting))
+    monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
+    caches = StepCaches(fast=cache, ratios=(1.0,) * 20 if isinstance(cache, Mag) else ())
+    speed_up(pipe_of(quick), Speed.FAST, Placement.WHOLE, caches, 20)
+    await clip_of(quick, photo, 7)
+    passes, blocks = 2, len(pipe_of(quick).transformer.blocks)
+    first_ones = 20 - 1 if isinstance(cache, FirstBlock) else 0
+    whole = 1 if isinstance(cache, FirstBlock) else 8
+    assert len(ran) == passes * (whole * blocks + first_ones)
+
+
+async def test_out_of_memory_a_render_goes_on_without_its_cache(
+    quick: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = await clip_of(quick, photo, 7)
+    monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
+    quick._runner.speed_up(Speed.FAST, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    placement = quick.manner["placement"]
+    with failing(pipe_of(quick).transformer, [torch.OutOfMemoryError("CUDA out of memory")], after=30):
+        assert np.array_equal(await clip_of(quick, photo, 7), exact)
+    assert quick.manner["placement"] == placement
+    assert quick.manner["speed"] == "native attention, compiled blocks"
 
 
 async def test_what_fails_when_it_is_tried_is_let_go(
@@ -85,14 +122,12 @@ async def test_what_fails_when_it_is_tried_is_let_go(
 ) -> None:
     exact = await clip_of(quick, photo, 7)
 
-    def broken(self: nn.Module) -> None:
-        def call(*_: object, **__: object) -> None:
-            raise RuntimeError("Cannot find a working triton installation.\nAnd much more.")
+    monkeypatch.setitem(speed._ATTENTION, Speed.BALANCED, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
 
-        for block in self.get_submodule("blocks").children():
-            block._compiled_call_impl = call  # pyright: ignore[reportPrivateUsage] - what `compile` sets
+    def broken(*_: object) -> object:
+        raise RuntimeError("Cannot find a working triton installation.")
 
-    monkeypatch.setattr(ModelMixin, "compile_repeated_blocks", broken)
-    quick._runner.speed_up(Speed.BALANCED)  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
-    assert "cannot be sped up here: Cannot find a working triton installation." in caplog.text
+    monkeypatch.setattr(torch, "compile", partial(COMPILE, backend=broken))
+    quick._runner.speed_up(Speed.BALANCED, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    assert "cannot be sped up here: backend='broken' raised:" in caplog.text
     assert np.array_equal(await clip_of(quick, photo, 7), exact)

@@ -11,6 +11,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from clips.domain import Plan
 from clips.errors import SetupError
+from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
@@ -23,6 +24,11 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
     precise = frozenset({"vae"})  # in bfloat16 it shows bands; what it is handed is cast
     steps = 50
     guidance = 6.0
+    caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
+    # The default of ParaAttention (5e288f1, for CogVideoX 5B T2V), and what Cache-DiT shows for it.
+    usual_caches: ClassVar[StepCaches] = StepCaches(
+        balanced=FirstBlock(threshold=0.04), fast=FirstBlock(threshold=0.08)
+    )
 
     @property
     def grid(self) -> Grid:

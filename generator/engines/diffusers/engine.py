@@ -1,6 +1,7 @@
 """The engine that the worker sees: a thread with a loaded model in it. Light to import; torch comes with the load."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -27,7 +28,8 @@ class DiffusersEngine:
 
     @classmethod
     async def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None) -> Self:
-        """Load a model, downloading it first where needed; told as `load` in bytes, and cancelled as a render is.
+        """Load a model, downloading it first where needed; told as `load` in bytes, then as `warm` in steps. It is
+        cancelled as a render is.
 
         `device` is the setting: `auto`, `cuda`, `cuda:1`, `cpu`. Raises `SetupError` with what the host has to do,
         `RetryableError`, `NoRoomError`, and what context raises.
@@ -88,6 +90,7 @@ class DiffusersEngine:
 
 
 def _load(model: Model, device: str, context: Context, speed: Speed | None) -> "Runner":
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels for a CPU that nobody needs
     try:
         # Seconds of imports, and absent where only other engines run.
         from generator.engines.diffusers.runner import Runner  # noqa: PLC0415

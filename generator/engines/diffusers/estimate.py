@@ -45,11 +45,21 @@ def needs_of(checkpoint: Checkpoint, precise: AbstractSet[str], itemsize: int, p
 
 def largest(model: Model) -> Plan:
     """The most that a member can ask of a model."""
-    plans = [
-        model.plan(ClipSpec(model.name, seconds=model.longest, size=size), wide)
-        for size, wide in cast("Mapping[Size, tuple[int, int]]", model.sizes).items()
-    ]
-    return max(plans, key=lambda plan: plan.width * plan.height * plan.frames)
+    return max(_plans(model, model.longest), key=_volume)
+
+
+def smallest(model: Model) -> Plan:
+    """The least that a member can ask of a model."""
+    return min(_plans(model, model.shortest), key=_volume)
+
+
+def _plans(model: Model, seconds: float) -> list[Plan]:
+    sizes = cast("Mapping[Size, tuple[int, int]]", model.sizes).items()
+    return [model.plan(ClipSpec(model.name, seconds=seconds, size=size), wide) for size, wide in sizes]
+
+
+def _volume(plan: Plan) -> int:
+    return plan.width * plan.height * plan.frames
 
 
 def step_room(denoiser: Config, vae: Config, plan: Plan) -> int:

@@ -18,6 +18,7 @@ from torch import nn
 from clips.catalog import Accepts, Model
 from clips.domain import ClipSpec, Plan
 from clips.errors import MemberError, SetupError
+from clips.step_caches import LEAST_STEPS, StepCaches
 from clips.wishes import joined
 from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.noise import Noise
@@ -103,6 +104,12 @@ class Family(ABC, Generic[Pipe_co]):
     1 or less: what to avoid is the other end of the guidance.
     """
 
+    caches: ClassVar[AbstractSet[str]] = frozenset()
+    """The kinds of step cache that go with its denoiser; an entry that names another is refused."""
+
+    usual_caches: ClassVar[StepCaches] = StepCaches()
+    """What the presets leave out where the catalogue's entry has no `cache`."""
+
     def __init__(self, pipe: Pipe_co, model: Model) -> None:
         """Raises `SetupError` where the weights are not what the entry says."""
         usual = {"steps": self.steps, "guidance": self.guidance, "flow_shift": self.flow_shift}
@@ -127,6 +134,13 @@ class Family(ABC, Generic[Pipe_co]):
         for lora, file in sources.loras:
             merge(cls.pipeline, parts, lora, file)
         return cls.pipeline.from_pretrained(sources.folder, **parts)
+
+    @classmethod
+    def step_caches(cls, model: Model) -> StepCaches:
+        """What the presets leave out of a model's steps: nothing where it has few, or is distilled."""
+        if model.sigmas or (model.steps or cls.steps) < LEAST_STEPS:
+            return StepCaches()
+        return cls.usual_caches if model.cache is None else model.cache
 
     @property
     @abstractmethod
@@ -230,6 +244,11 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
     honoured = family.accepts - ({Accepts.AVOID} if _guidance(family, model) <= 1 else set())
     if vain := [wish for wish in Accepts if wish in model.accepts - honoured]:
         raise SetupError(_ignoring(model, vain))
+    if model.cache is not None and (unfit := model.cache.kinds - family.caches):
+        raise SetupError(
+            f"{model.name}: no {' or '.join(sorted(unfit))} cache goes with models of the family “{model.family}”. "
+            "Take `cache` out of the catalogue's entry."
+        )
     return family
 
 

@@ -24,6 +24,7 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
     guidance = 10.0
     accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.END_PHOTO}
     """The end photo is where it begins: the last section is painted first."""
+    caches: ClassVar[AbstractSet[str]] = frozenset({"mag"})  # the other would carry over from section to section
 
     @property
     def grid(self) -> Grid:

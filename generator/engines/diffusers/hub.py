@@ -1,19 +1,20 @@
-"""What of a model is on this machine, what is still to come, whether it came whole, and how to be rid of it.
+"""What of a model is on this machine, what is still to come, and whether it came whole.
 
 Knows neither torch nor pipelines, and downloads no weights: that is `weights`.
 """
 
 import hashlib
 import json
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, scan_cache_dir, try_to_load_from_cache
-from huggingface_hub.errors import CacheNotFound, NotASafetensorsRepoError, SafetensorsParsingError
+from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
 from clips.catalog import Model
-from clips.errors import SetupError
+from clips.errors import RetryableError, SetupError
 from generator.engines.diffusers.checkpoint import Checkpoint, Config, read_config
 from generator.engines.diffusers.weights import (
     HUB_ERRORS,
@@ -29,6 +30,7 @@ from generator.engines.diffusers.weights import (
 )
 from generator.engines.diffusers.weights import numbers as count_numbers
 
+_SHARD = re.compile(r"-\d+-of-(\d+)\.safetensors$")
 _CHUNK = 4 * 1024**2
 
 
@@ -61,19 +63,43 @@ class Origin:
 
     def here(self) -> list[Path]:
         """Its files on this machine, found without the hub."""
-        root = own_folder(self.repo)
-        if root is None:
-            name = self.file or (INDEX if self.component is None else f"{self.folder}/config.json".lstrip("/"))
-            cached = try_to_load_from_cache(self.repo, name, revision=self.revision)
-            if not isinstance(cached, str):
-                return []
-            root = Path(cached.removesuffix(name))
+        root = self._root()
+        return [] if root is None else self.within(root)
+
+    def within(self, root: Path) -> list[Path]:
+        """Its files that are in a folder, which may be any revision of its repository. Raises `SetupError`."""
         if self.file is not None:
-            return [root / self.file]
+            return [file for file in [root / self.file] if file.is_file()]
+        if self.component is None and not (root / INDEX).is_file() and own_folder(self.repo) is None:
+            return []
+        return [
+            *([] if self.component else [root / INDEX]),
+            *(file for part in self._parts(root) for file in _files(part)),
+        ]
+
+    def whole(self) -> bool:
+        """Whether all of it is here, as far as can be told without the hub. A host's own folder is taken as it is."""
+        root = self._root()
+        if root is None or own_folder(self.repo):
+            return root is not None
+        return self.file is not None or all(_is_complete(_files(part)) for part in self._parts(root))
+
+    def _root(self) -> Path | None:
+        """The folder of its repository on this machine; None where nothing of it has come."""
+        if own := own_folder(self.repo):
+            return own
+        names = ("config.json", "preprocessor_config.json") if self.component else (self.file or INDEX,)
+        for name in (f"{self.folder}/{name}".lstrip("/") for name in names):
+            cached = try_to_load_from_cache(self.repo, name, revision=self.revision)
+            if isinstance(cached, str):
+                return Path(cached.removesuffix(name))
+        return None
+
+    def _parts(self, root: Path) -> list[Path]:
+        """The folders of its components."""
         if self.component is not None:
-            return _files(root / self.folder)
-        names = sorted(components(root).keys() - self.without)
-        return [root / INDEX, *(file for name in names for file in _files(root / name))]
+            return [root / self.folder]
+        return [root / name for name in sorted(components(root).keys() - self.without)]
 
 
 def origins(model: Model) -> list[Origin]:
@@ -93,6 +119,7 @@ def origins(model: Model) -> list[Origin]:
 def stock(model: Model) -> Stock:
     """Ask the hub what the model takes. Raises `SetupError`, and `RetryableError` where the hub cannot be reached."""
     total = missing = 0
+    blind: SetupError | RetryableError | None = None
     for origin in origins(model):
         if own_folder(origin.repo):
             total += sum(file.stat().st_size for file in origin.here())
@@ -102,8 +129,17 @@ def stock(model: Model) -> Stock:
                 total += found.file_size or 0
                 missing += (found.file_size or 0) if found.will_download else 0
         except HUB_ERRORS as error:
-            raise in_words(error, origin.repo, origin.revision) from error
+            blind = in_words(error, origin.repo, origin.revision)
+            if not origin.whole():  # the one to name
+                raise blind from error
+    if blind:
+        raise blind
     return Stock(total, missing)
+
+
+def whole(model: Model) -> bool:
+    """Whether all of the model is on this machine, as far as can be told without the hub."""
+    return all(origin.whole() for origin in origins(model))
 
 
 def here(model: Model) -> list[Path]:
@@ -121,7 +157,7 @@ def describe(model: Model) -> Checkpoint:
     for origin in origins(model):
         if origin.file is not None:
             continue  # merged into what is counted already
-        files = origin.here() if own_folder(origin.repo) else []
+        files = origin.here() if origin.whole() else []
         try:
             seen = _seen_here(origin, files) if files else _seen_there(origin)
         except (SafetensorsParsingError, NotASafetensorsRepoError) as error:
@@ -159,6 +195,18 @@ def _seen_there(origin: Origin) -> dict[str, tuple[int, Config]]:
     return found
 
 
+def _is_complete(files: list[Path]) -> bool:
+    """Whether these may be all files of a component: a file of weights whose last shards are still to come is seen."""
+    names = {file.name for file in files}
+    weights = [name for name in names if name.endswith(".safetensors")]
+    shards = [found for name in weights if (found := _SHARD.search(name))]
+    return (
+        bool(names)
+        and bool(weights or "config.json" not in names)
+        and all(int(one[1]) == len(shards) for one in shards)
+    )
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*")) if path.is_file() and not is_variant(path.name)]
 
@@ -173,19 +221,6 @@ def discard(files: list[Path]) -> None:
     for file in files:
         file.resolve().unlink(missing_ok=True)
         file.unlink(missing_ok=True)
-
-
-def remove(model: Model) -> int:
-    """Delete the model's repositories from the hub's cache; a host's own folder stays. Returns the bytes freed."""
-    wished = {origin.repo for origin in origins(model) if not own_folder(origin.repo)}
-    try:
-        cache = scan_cache_dir(constants.HF_HUB_CACHE)
-    except CacheNotFound:
-        return 0
-    revisions = [found.commit_hash for repo in cache.repos if repo.repo_id in wished for found in repo.revisions]
-    strategy = cache.delete_revisions(*revisions)
-    strategy.execute()
-    return strategy.expected_freed_size
 
 
 def _is_whole(file: Path, advance: Advance) -> bool:

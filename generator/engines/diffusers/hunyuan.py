@@ -8,6 +8,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from clips.catalog import Accepts, Model
 from clips.errors import SetupError
+from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Pipe_co, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 
@@ -18,6 +19,7 @@ class HunyuanFamily(Family[Pipe_co]):
     precise: ClassVar[AbstractSet[str]] = frozenset({"vae"})
     steps = 50
     guidance = 6.0
+    caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
 
     @property
     def grid(self) -> Grid:
@@ -37,6 +39,10 @@ class Hunyuan(HunyuanFamily[HunyuanVideoImageToVideoPipeline]):
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoImageToVideoPipeline
     accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS
+    # Half the default of ParaAttention for HunyuanVideo T2V, and that.
+    usual_caches: ClassVar[StepCaches] = StepCaches(
+        balanced=FirstBlock(threshold=0.03), fast=FirstBlock(threshold=0.06)
+    )
 
     def __init__(self, pipe: HunyuanVideoImageToVideoPipeline, model: Model) -> None:
         super().__init__(pipe, model)
@@ -57,18 +63,19 @@ class Hunyuan(HunyuanFamily[HunyuanVideoImageToVideoPipeline]):
         across = pipe.vae_scale_factor_spatial
         frames = latent_frames(plan.frames, pipe.vae_scale_factor_temporal)
         channels: int = pipe.transformer.config.in_channels
-        made = pipe(
-            image=scene.photo,
-            prompt=scene.prompt,
-            height=plan.height,
-            width=plan.width,
-            num_frames=plan.frames,
-            num_inference_steps=scene.steps,
-            guidance_scale=scene.guidance,
-            latents=noise.draw((1, channels, frames, plan.height // across, plan.width // across)),
-            output_type="latent",
-            return_dict=False,
-        )
+        with pipe.transformer.cache_context("cond"):  # other pipelines tell a step cache which pass it is in
+            made = pipe(
+                image=scene.photo,
+                prompt=scene.prompt,
+                height=plan.height,
+                width=plan.width,
+                num_frames=plan.frames,
+                num_inference_steps=scene.steps,
+                guidance_scale=scene.guidance,
+                latents=noise.draw((1, channels, frames, plan.height // across, plan.width // across)),
+                output_type="latent",
+                return_dict=False,
+            )
         return cast("Latents", made)
 
 

@@ -11,6 +11,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from clips.catalog import Model, Placement
+from clips.domain import Plan
 from clips.errors import SetupError
 from clips.machine import free_ram
 from generator.engines.base import NoRoomError
@@ -41,14 +42,19 @@ def choose_device(wish: str) -> torch.device:
 
 
 def plans_of(
-    model: Model, family: type[Family[DiffusionPipeline]], checkpoint: Checkpoint, device: torch.device
+    model: Model,
+    family: type[Family[DiffusionPipeline]],
+    checkpoint: Checkpoint,
+    device: torch.device,
+    clip: Plan | None = None,
 ) -> tuple[MemoryPlan, ...]:
-    """Every way to place a model on a device, the preferred first, for the largest clip that it can be asked for."""
-    needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, largest(model))
+    """Every way to place a model on a device, the preferred first, for a clip or the largest that can be asked for."""
+    needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, clip or largest(model))
     if device.type != "cuda":
         return on_cpu(needs)
-    quantiser = find_spec("bitsandbytes") is not None and not model.loras  # nothing can be merged into 4 bits
-    return ladder(needs, quantiser=quantiser)
+    # Nothing can be merged into 4 bits, and a UNet's convolutions, which are most of it, stay as they are.
+    in_reach = not model.loras and not any(name.startswith("unet") for name in checkpoint.numbers)
+    return ladder(needs, quantiser=in_reach and find_spec("bitsandbytes") is not None)
 
 
 def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.device) -> MemoryPlan:
@@ -79,8 +85,10 @@ def check_wish(model: Model, plans: tuple[MemoryPlan, ...]) -> None:
         why = "it has no text encoder that could be streamed"
     elif model.loras:
         why = "nothing can be merged into 4 bits, and it has LoRAs"
+    elif find_spec("bitsandbytes") is None:
+        why = "bitsandbytes is not installed here (sh deploy/setup.sh generator does that)"
     else:
-        why = "bitsandbytes is not installed here"
+        why = "most of its UNet would stay as it is"
     raise SetupError(
         f"{model.name} cannot be placed as `{model.memory}`: {why}. Set `memory` in its catalogue entry, or "
         f"ZOETROPE_MEMORY, to one of {', '.join(ways)}, or leave it out."

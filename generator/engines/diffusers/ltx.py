@@ -10,6 +10,7 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from clips.catalog import Accepts, Model
 from clips.errors import SetupError
+from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Pipe_co, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
@@ -23,6 +24,9 @@ class LtxFamily(Family[Pipe_co]):
 
     steps = 40
     guidance = 3.0
+    caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
+    # The defaults of diffusers, and of Comfy-WaveSpeed for LTX-Video 0.9.1 in 30 steps.
+    usual_caches: ClassVar[StepCaches] = StepCaches(balanced=FirstBlock(threshold=0.05), fast=FirstBlock(threshold=0.1))
 
     @property
     def grid(self) -> Grid:

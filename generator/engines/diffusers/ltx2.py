@@ -10,6 +10,7 @@ from PIL import Image
 from torch import nn
 
 from clips.catalog import Accepts
+from clips.step_caches import StepCaches
 from clips.stills import recompressed
 from generator.engines.diffusers.family import IN_WORDS, USUAL_CONSISTENCY, Latents, Out, Scene
 from generator.engines.diffusers.ltx import LtxFamily
@@ -31,6 +32,8 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
         Accepts.END_PHOTO,
         Accepts.SOUND,
     }
+    caches: ClassVar[AbstractSet[str]] = frozenset()  # diffusers' know of one stream, not of picture and sound
+    usual_caches: ClassVar[StepCaches] = StepCaches()
 
     def decoders(self) -> tuple[nn.Module, ...]:
         """The sound is decoded first."""

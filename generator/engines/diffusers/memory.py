@@ -81,6 +81,11 @@ class MemoryPlan:
     def fits(self, vram: int, ram: int) -> bool:
         return self.vram <= vram and self.ram <= ram
 
+    def short_of(self, vram: int, ram: int) -> str:
+        """In words, what it takes of that which is too little."""
+        needs = ((self.vram, vram, "GPU memory"), (self.ram, ram, "RAM"))
+        return " and ".join(f"{need / GIB:.1f} GiB of {name}" for need, there, name in needs if need > there)
+
     @property
     def said(self) -> str:
         """In words, for the log and the command line."""

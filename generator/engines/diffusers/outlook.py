@@ -6,6 +6,7 @@ import torch
 
 from clips.catalog import Model
 from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.estimate import largest, smallest
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.hub import describe
 from generator.engines.diffusers.loading import plans_of
@@ -14,16 +15,25 @@ from generator.engines.diffusers.memory import MemoryPlan
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """A model's components, and every way to place them on a GPU, the preferred first."""
+    """A model's components, and every way to place them on a GPU, the preferred first: for the largest clip that it can
+    be asked for, and for the smallest.
+    """
 
     checkpoint: Checkpoint
     plans: tuple[MemoryPlan, ...]
+    least: tuple[MemoryPlan, ...]
 
 
 def outlook(model: Model) -> Outlook:
     """Read headers only, from the model's folder or from the hub. Raises `SetupError`, `RetryableError`."""
-    checkpoint = describe(model)
-    return Outlook(checkpoint, plans_of(model, family_of(model), checkpoint, torch.device("cuda")))
+    checkpoint, family, gpu = describe(model), family_of(model), torch.device("cuda")
+    plans, least = (plans_of(model, family, checkpoint, gpu, clip) for clip in (largest(model), smallest(model)))
+    return Outlook(checkpoint, plans, least)
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of a GPU's memory, free or not; 0 for a CPU."""
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
 
 
 def this_gpu() -> tuple[str, int] | None:

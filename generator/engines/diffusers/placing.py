@@ -36,9 +36,9 @@ def is_text_encoder(name: str) -> bool:
 def goes_straight(name: str, placement: Placement) -> bool:
     """Whether a component is loaded right onto the device, and never seen in RAM."""
     match placement:
-        case Placement.WHOLE | Placement.QUANTISED:
+        case Placement.WHOLE:
             return True
-        case Placement.EVICTED:
+        case Placement.EVICTED | Placement.QUANTISED:
             return not is_text_encoder(name)
         case Placement.FP8 | Placement.GROUPED:
             return not is_text_encoder(name) and not is_denoiser(name)
@@ -76,6 +76,14 @@ def park(pipe: DiffusionPipeline) -> None:
         if was_there:
             for tensor in part.parameters():
                 tensor.data = tensor.data.pin_memory()
+
+
+def scrap(pipe: DiffusionPipeline) -> None:
+    """Let go of all weights, whoever still refers to the pipeline. Nothing can be done with it afterwards."""
+    unhook(pipe)
+    for part in modules(pipe).values():
+        for module in list(part.modules()):
+            module.__dict__.clear()  # a layer in 4 bits has scales beside its parameters, and can be moved nowhere
 
 
 def unhook(pipe: DiffusionPipeline) -> None:

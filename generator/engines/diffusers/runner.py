@@ -21,14 +21,15 @@ from clips.machine import free_ram
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.encodes import Encodes
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
-from generator.engines.diffusers.placing import park, place, unhook
-from generator.engines.diffusers.speed import Levers, choose_speed, slow_down, speed_up
-from generator.engines.diffusers.steering import Encodes, StepBar, replaced
+from generator.engines.diffusers.placing import park, place, scrap
+from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down, speed_up
+from generator.engines.diffusers.steering import StepBar, replaced
 from generator.engines.diffusers.trial import works
 from generator.engines.diffusers.weights import Advance, find_all
 
@@ -62,9 +63,9 @@ class Runner:
 
     @classmethod
     def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None) -> Self:
-        """Get the weights and load them, told as `load` in bytes.
+        """Get the weights and load them, told as `load` in bytes, and try what makes the model faster.
 
-        Raises `SetupError`, `RetryableError`, `NoRoomError`.
+        Raises `SetupError`, `RetryableError`, `NoRoomError`, and what context raises.
         """
         family = family_of(model)
         chosen = choose_device(device)
@@ -86,29 +87,34 @@ class Runner:
                     ) from error
                 plan = lower
         runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
-        runner.speed_up(choose_speed(speed, chosen))
+        runner.speed_up(choose_speed(speed, chosen), context)
         return runner
 
-    def speed_up(self, speed: Speed) -> None:
-        """Pull the preset's levers. They are tried in two steps of a usual clip first, which also compiles what
-        is to be compiled for its size; where that fails, the model stays as plain as diffusers loads it.
+    def speed_up(self, speed: Speed, context: Context) -> None:
+        """Pull the preset's levers. They are tried first, which also compiles what is to be compiled, told as `warm`;
+        where that fails, the model stays as plain as diffusers loads it. Raises what context raises.
         """
-        self._levers = speed_up(self._pipe, speed, self.plan.placement, self._family.usual_steps)
-        if self._levers.pulled and not works(self._model, self._family, self._pipe):
-            self._levers = slow_down(self._pipe)
+        caches, steps = self._family.step_caches(self._model), self._family.usual_steps
+        self._levers = speed_up(self._pipe, speed, self.plan.placement, caches, steps)
+        if self._levers.pulled:
+            if not works(self._model, self._family, self._pipe, context, compiled=self._levers.compiled):
+                self._levers = slow_down(self._pipe)
             free_memory(self._device)
         log.info("%s renders with %s.", self._model.name, self._levers.said)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Render the takes of a job, one after another; see `Engine.render`.
 
-        Out of GPU memory, the job goes on once with less of everything on the GPU. Raises `MemberError` where that is
-        still too much, `FatalEngineError` after which this process can use its GPU no more, and what context raises.
+        Out of GPU memory, the job goes on without a step cache, where it has one, and then once with less of all on the
+        GPU. Raises `MemberError` where that is still too much, `FatalEngineError` after which this process can use its
+        GPU no more, and what context raises.
         """
         delivery = _Delivery(job, sink, context)
         try:
             self.wake()
             if self._attempt(job, delivery, context):
+                return
+            if self._go_without_cache() and self._attempt(job, delivery, context):
                 return
             if self._go_lean() and self._attempt(job, delivery, context):
                 return
@@ -126,8 +132,7 @@ class Runner:
     def close(self) -> None:
         """Give the memory back. Nothing can be rendered after it."""
         self._encodes.forget()
-        unhook(self._pipe)
-        self._pipe.to("meta")
+        scrap(self._pipe)
         free_memory(self._device)
 
     @property
@@ -209,6 +214,15 @@ class Runner:
                     delivery.begin(take.index)
                     self._family.decode(scene, latents, delivery)
                     delivery.end()
+
+    def _go_without_cache(self) -> bool:
+        """Give up the step cache until the model is loaded anew; False where there is none."""
+        if self._levers.cache is None:
+            return False
+        log.warning("%s ran out of memory and goes on without a step cache.", self._model.name)
+        self._levers = drop_cache(self._pipe, self._levers)
+        free_memory(self._device)
+        return True
 
     def _go_lean(self) -> bool:
         """Take the next leaner plan; False where there is none.

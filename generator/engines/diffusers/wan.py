@@ -14,6 +14,7 @@ from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from clips.catalog import Accepts, Model
 from clips.domain import Plan
 from clips.errors import MemberError
+from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
@@ -28,6 +29,11 @@ class Wan(Family[WanImageToVideoPipeline]):
     guidance = 5.0
     honours: ClassVar[AbstractSet[str]] = frozenset({"sigmas", "renoise", "guidance_2", "flow_shift"})
     accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.AVOID, Accepts.END_PHOTO}
+    caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
+    # Defaults of ParaAttention (ad03f9c, for Wan 2.1 T2V) and, before it was lowered there, of both it and diffusers.
+    usual_caches: ClassVar[StepCaches] = StepCaches(
+        balanced=FirstBlock(threshold=0.03), fast=FirstBlock(threshold=0.05)
+    )
 
     def __init__(self, pipe: WanImageToVideoPipeline, model: Model) -> None:
         """Of two transformers, the second has the guidance of the first where the entry gives it none."""

@@ -30,6 +30,7 @@ from tqdm.auto import tqdm
 from clips.catalog import Model
 from clips.errors import RetryableError, SetupError
 from clips.repositories import Lora
+from generator.engines.diffusers.leftovers import drop_leftovers
 
 INDEX = "model_index.json"
 _KINDS = ("json", "safetensors", "model", "txt")
@@ -229,18 +230,10 @@ def _download(repo: str, revision: str | None, patterns: list[str], begin: Calla
         try:
             return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
         except LocalEntryNotFoundError:
-            if isinstance(blind.__cause__, RepositoryNotFoundError):  # or gated, which is one
-                raise blind.__cause__ from blind
-            raise
+            raise blind from blind.__cause__
     missing = [file for file in files if file.will_download]
     size = sum(file.file_size or 0 for file in missing)
-    cache = Path(constants.HF_HUB_CACHE)
-    free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
-    if missing and size + _ROOM > free:
-        raise SetupError(
-            f"{repo} needs {size / 1e9:.1f} GB more in {cache}, and {free / 1e9:.1f} GB are free. Free some space, or "
-            "set HF_HOME to a folder on a larger disk."
-        )
+    check_disk(repo, size)
     advance = begin(size)
 
     class Bar(_Bar):
@@ -252,6 +245,19 @@ def _download(repo: str, revision: str | None, patterns: list[str], begin: Calla
         advance(0)
         hf_hub_download(repo, file.filename, revision=file.commit_hash, tqdm_class=Bar)
     return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
+
+
+def check_disk(what: str, size: int) -> None:
+    """Raise `SetupError` where so many bytes more have no room in the hub's cache, rid of what is of no use there."""
+    if size:
+        drop_leftovers()
+    cache = Path(constants.HF_HUB_CACHE)
+    free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
+    if size and size + _ROOM > free:
+        raise SetupError(
+            f"{what} needs {size / 1e9:.1f} GB more in {cache}, and {free / 1e9:.1f} GB are free. Free some space, or "
+            "set HF_HOME to a folder on a larger disk."
+        )
 
 
 class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - the hub calls the class, it iterates over nothing
@@ -270,6 +276,10 @@ class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - the hub calls 
 
 def in_words(error: Exception, repo: str, revision: str | None) -> SetupError | RetryableError:
     """A failure of the hub as a sentence. The order matters: most of these classes are each other's parents."""
+    if isinstance(error, DryRunError) and isinstance(
+        error.__cause__, RepositoryNotFoundError
+    ):  # or gated, which is one
+        error = error.__cause__
     match error:
         case GatedRepoError():
             page = f"{constants.ENDPOINT}/{repo}"
@@ -278,7 +288,7 @@ def in_words(error: Exception, repo: str, revision: str | None) -> SetupError | 
             sentence = f"{repo} has no revision {revision}. Mend `revision` in the catalogue."
         case RepositoryNotFoundError():
             sentence = f"The hub knows no {repo}. Mend `repo` in the catalogue; for a private one, set HF_TOKEN."
-        case LocalEntryNotFoundError() if constants.HF_HUB_OFFLINE:
+        case LocalEntryNotFoundError() | DryRunError() if constants.HF_HUB_OFFLINE:
             sentence = (
                 f"The weights of {repo} are not (all) on this machine, and HF_HUB_OFFLINE forbids to download them. "
                 "Unset it once."

@@ -1,0 +1,87 @@
+"""A model that does not load costs no take an attempt: its gate closes, the host is told, and it opens by itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+
+from clips import queue
+from clips.catalog import Catalog, Model
+from clips.checkpoints import Checkpoints
+from clips.domain import TakeState
+from clips.errors import RetryableError, SetupError
+from clips.notices import listen
+from clips.postgres import Session
+from generator import worker
+from generator.engines.base import Context, Engine
+from generator.engines.gates import Gate
+from generator.engines.loading import Shelf, keep_gates
+from generator.engines.sketch import SketchEngine
+from generator.heartbeat import Heartbeat, Identity
+from generator.stations import Station, offer
+from generator.stopping import Stopping
+from generator.takes import Workshop
+from tests.generator.studio import BOUND, Studio
+
+SKETCH = Catalog.load().find("sketch")
+
+
+async def until(what: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(BOUND):
+        while not await what():  # noqa: ASYNC110 - a row has no event to wait for
+            await asyncio.sleep(0.05)
+
+
+async def test_a_load_that_fails_gives_the_take_back_until_it_can_be_loaded(
+    room: Studio, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(worker, "_POLL", 0.1)
+    loads: list[str] = []
+    mended = asyncio.Event()
+
+    async def load(model: Model, _: str, __: Context) -> Engine:
+        loads.append(model.name)
+        if len(loads) == 1:
+            raise SetupError("The weights are broken.")
+        if len(loads) == 2:
+            raise RetryableError("The download was cut.")
+        return SketchEngine()
+
+    async def check() -> None:
+        if not mended.is_set():
+            raise SetupError("The files are away.")
+
+    gate = Gate("sketch", check, first=0.1, unseen=True)
+    shelf = Shelf("cpu", load=load, gates={"sketch": gate})
+    place = Station({"sketch": SKETCH}, shelf, gates=shelf.gates)
+    identity, lease, stopping = Identity(uuid4(), "test", ["sketch"]), timedelta(seconds=6), Stopping(5)
+    shop = Workshop(room.pool, room.blobs, place.models, shelf, room.folder, Checkpoints())
+    await room.pool.execute("UPDATE generators SET seen_at = seen_at - interval '20 seconds'")  # it is not this one's
+    request = await room.ask()
+
+    async def tells(models: list[str], troubles: list[str]) -> bool:
+        row = await room.pool.fetchrow("SELECT * FROM generators WHERE name = 'test'")
+        return row is not None and (row["models"], row["troubles"]) == (models, troubles)
+
+    async with (
+        listen(room.dsn, Session("test"), (queue.READY, queue.CANCELLED)) as notices,
+        Heartbeat(room.dsn, identity, lease=lease, stall=timedelta(minutes=1), offer=lambda: offer([place])) as heart,
+    ):
+        await until(lambda: tells([], []))
+        work = asyncio.create_task(
+            worker.Worker(shop, heart, identity, notices, stopping, lease=lease, offered=place.offered).run()
+        )
+        await asyncio.sleep(0.5)
+        assert loads == [], "what nobody has looked at yet is not offered, and not claimed either"
+        keeping = asyncio.create_task(keep_gates([gate]))
+        await until(lambda: tells([], ["sketch: The files are away."]))
+        mended.set()
+        [take] = await room.ended(request)
+        assert (take.state, take.attempts) == (TakeState.DONE, 0)
+        assert len(loads) == 3
+        await until(lambda: tells(["sketch"], []))
+        keeping.cancel()
+        stopping.ask()
+        await work
