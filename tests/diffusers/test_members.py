@@ -26,7 +26,7 @@ from zoetrope.animate import Order, animate_photo
 def entry_of(tiny: Tiny, shelf: Path) -> str:
     """The catalogue's entry over the tiny weights, with the tiny plan as its one size and length."""
     model, plan = tiny.model(tiny.saved(shelf)), tiny.plan
-    fields = model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "gpu", "weights"})
+    fields = model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "gpu", "weights", "cache"})
     small = {
         "fps": min(plan.fps, plan.frames),  # nobody can ask for less than a second
         "frames": {"offset": plan.frames, "step": 1, "min": plan.frames, "max": plan.frames},
