@@ -24,7 +24,7 @@ from clips.domain import Camera, ClipSpec, Strength
 from clips.errors import CancelledError, MemberError, SetupError
 from clips.photo import fit_photo
 from generator.engines.base import TakeSeed, Variation
-from generator.engines.diffusers import loading
+from generator.engines.diffusers import loading, pictures
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
 from generator.engines.prompts import prompt
@@ -71,8 +71,9 @@ def loaded(request: pytest.FixtureRequest, album: Album, photo: Path) -> Iterato
     asyncio.run(album.close(one))
 
 
-async def test_a_render_is_the_plain_pipelines(loaded: Loaded) -> None:
+async def test_a_render_is_the_plain_pipelines(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, told = loaded.tiny.plan, Told()
+    monkeypatch.setattr(pictures, "AT_ONCE", plan.frames)  # what is decoded together comes together
     job = loaded.job(7, end_photo="end_photo" not in loaded.tiny.refuses)
     made = await loaded.render(job, told)
     with Image.open(loaded.photo) as image:

@@ -51,7 +51,7 @@ class Tiny:
     """A tiny model of a family, under the name of its entry in the catalogue.
 
     `plain` renders a shot with the pipeline alone: frames (n, height, width, 3) from 0 to 1. `changes` replaces fields
-    of the entry. `needs` and `refuses` are inputs beside the photo. `streams`: the frames come in several parts.
+    of the entry. `needs` and `refuses` are inputs beside the photo. `streams`: frames come before all are decoded.
     `blurs`: with less memory, each frame is decoded without its neighbours and looks a little different. `sound` is the
     rate of the sound that comes with them, 0 for none.
     """

@@ -13,7 +13,9 @@ from transformers import CLIPImageProcessorPil
 
 from clips.domain import Plan
 
-_SMALL = Plan(width=48, height=32, frames=9, fps=24, credits=1)
+_PIECES = Plan(width=48, height=32, frames=17, fps=24, credits=1)
+"""More than it decodes together."""
+
 _STILL = str(pipeline_hunyuan_video_image2video.DEFAULT_PROMPT_TEMPLATE["template"])
 
 
@@ -63,7 +65,8 @@ TINIES = (
         "hunyuan-i2v",
         save_hunyuan,
         plain(pipeline_hunyuan_video_image2video.HunyuanVideoImageToVideoPipeline),
-        _SMALL,
+        _PIECES,
         {"steps": 2},
+        streams=True,
     ),
 )

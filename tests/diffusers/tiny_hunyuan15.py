@@ -71,4 +71,6 @@ def siglip_vision() -> SiglipVisionModel:
     ).eval()
 
 
-TINIES = (Tiny("hunyuan-1.5-480p", save_hunyuan15, plain(HunyuanVideo15ImageToVideoPipeline), _SQUARE, {"steps": 2}),)
+_PLAIN = plain(HunyuanVideo15ImageToVideoPipeline)
+
+TINIES = (Tiny("hunyuan-1.5-480p", save_hunyuan15, _PLAIN, _SQUARE, {"steps": 2}, streams=True),)

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import ClassVar, Generic, Protocol, TypeVar
 
+import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
@@ -72,6 +74,10 @@ class Out(Protocol):
 
     def frames(self, video: torch.Tensor) -> None:
         """The next frames: (1, 3, n, height, width), RGB, -1 to 1."""
+        ...
+
+    def pictures(self, made: NDArray[np.uint8]) -> None:
+        """The next frames as the encoder takes them: (n, height, width, 3), RGB, 0 to 255."""
         ...
 
     def sound(self, samples: torch.Tensor, rate: int) -> None:

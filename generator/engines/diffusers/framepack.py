@@ -11,6 +11,7 @@ from clips.catalog import Accepts
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
+from generator.engines.diffusers.tiles import WITHOUT_FIRST, in_time
 
 _WINDOW = 9  # latent frames that a section adds; what the network was trained with
 
@@ -74,17 +75,20 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
         """
         del scene
         vae, overlap, window = self._pipe.vae, self._overlap, 2 * _WINDOW
-        tail: torch.Tensor | None = None
+        before: list[torch.Tensor] = []
         for position, section in enumerate(reversed(latents)):
             ahead = section[:, :, : window + 1 if position == 0 else window].to(vae.dtype)
-            video = cast("torch.Tensor", vae.decode(ahead / vae.config.scaling_factor, return_dict=False)[0])
-            if tail is not None:
-                weights = torch.linspace(1, 0, overlap, dtype=video.dtype, device=video.device).view(1, 1, -1, 1, 1)
-                out.frames(weights * tail + (1 - weights) * video[:, :, :overlap])
-                video = video[:, :, overlap:]
+            frames = (ahead.shape[2] - 1) * self._pipe.vae_scale_factor_temporal + 1
             last = position == len(latents) - 1
-            out.frames(video if last else video[:, :, :-overlap])
-            tail = video[:, :, -overlap:]
+            made = _Section(before, frames if last else frames - overlap, out)
+            in_time(
+                vae,
+                ahead / vae.config.scaling_factor,
+                lambda tile: vae.decode(tile, return_dict=False)[0],
+                WITHOUT_FIRST,
+                made.take,
+            )
+            before = made.left
 
     @property
     def _overlap(self) -> int:
@@ -93,6 +97,32 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
 
     def _sections(self, scene: Scene) -> int:
         return (scene.plan.frames - 1) // (_WINDOW * self._pipe.vae_scale_factor_temporal)
+
+
+class _Section:
+    """The frames of a section on their way out: the first fade over from those of the section before, and what comes
+    after the first `final` is left for the next one.
+    """
+
+    def __init__(self, before: list[torch.Tensor], final: int, out: Out) -> None:
+        weights = torch.linspace(1, 0, len(before), dtype=before[0].dtype, device=before[0].device) if before else ()
+        self._before = list(zip(weights, before, strict=True))
+        self._final = final
+        self._out = out
+        self.left: list[torch.Tensor] = []
+
+    def take(self, video: torch.Tensor) -> None:
+        for frame in video.split(1, 2):
+            if self._before:
+                weight, faded = self._before.pop(0)
+                made = weight * faded + (1 - weight) * frame
+            else:
+                made = frame
+            if self._final:
+                self._final -= 1
+                self._out.frames(made)
+            else:
+                self.left.append(made.clone())
 
 
 FAMILY = FramePack

@@ -8,10 +8,12 @@ from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5_image2video 
 )
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.family import Latents, Scene, latent_frames
+from generator.engines.diffusers.family import Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.hunyuan import HunyuanFamily
+from generator.engines.diffusers.hunyuan15_decoder import continuing
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
+from generator.engines.diffusers.tiles import Cut, Take, causal
 
 Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """What a text is for the model: the states of the words and their mask, those of quoted letters and their mask."""
@@ -64,6 +66,21 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
                 return_dict=False,
             )
         return cast("Latents", made)
+
+    def pieces(self, clip: torch.Tensor, out: Out) -> None:
+        """A latent frame at a time, see `causal`."""
+        vae = self._pipe.vae
+        down, right = (
+            Cut(size, int(size * (1 - vae.tile_overlap_factor)), vae.spatial_compression_ratio)
+            for size in (vae.tile_latent_min_height, vae.tile_latent_min_width)
+        )
+
+        def decode(latents: torch.Tensor, take: Take) -> None:
+            with continuing(vae.decoder):
+                for frame in latents.split(1, 2):
+                    take(vae.decode(frame, return_dict=False)[0])
+
+        causal(vae, clip, (down, right), decode, out)
 
 
 FAMILY = Hunyuan15

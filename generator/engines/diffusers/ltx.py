@@ -14,6 +14,7 @@ from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Pipe_co, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
+from generator.engines.diffusers.tiles import WITHOUT_LAST, in_time
 
 _DECODE_TIMESTEP = 0.05  # the decoder's own last step of denoising, and the noise that it is given for it
 _DECODE_NOISE = 0.025
@@ -44,7 +45,7 @@ class LtxFamily(Family[Pipe_co]):
         return clip, randn_tensor(clip.shape, generator=noise.generator, device=clip.device, dtype=clip.dtype)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """Whole: a frame depends on those after it."""
+        """Whole, because a frame depends on those after it; in tiles, one of them after another."""
         del scene
         clip, *mixed = latents
         timestep = None
@@ -54,7 +55,12 @@ class LtxFamily(Family[Pipe_co]):
                 for number in (_DECODE_TIMESTEP, _DECODE_NOISE)
             )
             clip = (1 - share) * clip + share * mixed[0]
-        out.frames(self._pipe.vae.decode(clip, timestep, return_dict=False)[0])
+        self.pieces(clip, timestep, out)
+
+    def pieces(self, clip: torch.Tensor, timestep: torch.Tensor | None, out: Out) -> None:
+        """Decode latents as the VAE takes them."""
+        vae = self._pipe.vae
+        in_time(vae, clip, lambda tile: vae.decode(tile, timestep, return_dict=False)[0], WITHOUT_LAST, out.frames)
 
     def tile(self) -> None:
         """In time too."""

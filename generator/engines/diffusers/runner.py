@@ -27,6 +27,7 @@ from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.pictures import AT_ONCE, in_bytes
 from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down, speed_up
 from generator.engines.diffusers.steering import StepBar, replaced
@@ -269,7 +270,15 @@ class _Delivery:
 
     def frames(self, video: torch.Tensor) -> None:
         """See `Out`."""
-        frames = _as_bytes(video)
+        for made in in_bytes(video):
+            self._next(made)
+
+    def pictures(self, made: NDArray[np.uint8]) -> None:
+        """See `Out`."""
+        for first in range(0, len(made), AT_ONCE):
+            self._next(made[first : first + AT_ONCE])
+
+    def _next(self, frames: NDArray[np.uint8]) -> None:
         first, self._seen = self._seen, self._seen + len(frames)
         if self._seen > self._plan.frames or frames.shape[1:] != (self._plan.height, self._plan.width, 3):
             raise ValueError(f"the model decoded {self._seen} frames of {frames.shape[1:]}, planned were {self._plan}")
@@ -313,12 +322,3 @@ class _Bytes:
 def _fitted(job: Job, name: str) -> Image.Image:
     with Image.open(job.inputs[name]) as photo:
         return fit_photo(photo.convert("RGB"), job.plan.width, job.plan.height, job.spec.fit)
-
-
-def _as_bytes(video: torch.Tensor) -> NDArray[np.uint8]:
-    """(1, 3, n, height, width) from -1 to 1 as (n, height, width, 3) from 0 to 255.
-
-    Converted on the device, to a quarter of the bytes; rounded and clipped first, because a float out of range wraps.
-    """
-    scaled = video[0].permute(1, 2, 3, 0).float() * 127.5 + 127.5
-    return scaled.round_().clamp_(0, 255).to(torch.uint8).contiguous().cpu().numpy()

@@ -18,6 +18,7 @@ from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
+from generator.engines.diffusers.tiles import Cut, Take, causal
 
 
 class Wan(Family[WanImageToVideoPipeline]):
@@ -105,9 +106,7 @@ class Wan(Family[WanImageToVideoPipeline]):
         return {"last_image": scene.end_photo, "guidance_scale_2": self._model.guidance_2}
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """The decoder is causal and called once a latent frame, so each call's output is final: it goes out at once,
-        and an empty one takes its place in the clip that the VAE would put together.
-        """
+        """See `causal`."""
         del scene
         vae = self._pipe.vae
         clip = latents[0].to(vae.dtype)
@@ -116,17 +115,30 @@ class Wan(Family[WanImageToVideoPipeline]):
         )
         # Divided by the inverse, as the pipeline does it: the same bits.
         clip = clip / (1.0 / std).to(clip) + mean.to(clip)
+        patch: int = vae.config.patch_size or 1
+        across = vae.spatial_compression_ratio
+        down, right = (
+            Cut(size // across, stride // across, across // patch)
+            for size, stride in (
+                (vae.tile_sample_min_height, vae.tile_sample_stride_height),
+                (vae.tile_sample_min_width, vae.tile_sample_stride_width),
+            )
+        )
+        causal(vae, clip, (down, right), self._pieces, out, lambda made: unpatchify(made, patch).clamp_(-1, 1))
+
+    def _pieces(self, latents: torch.Tensor, take: Take) -> None:
+        """The decoder is causal and called once a latent frame, so each call's output is final: it is handed out, and
+        an empty one takes its place in the clip that the VAE would put together.
+        """
+        vae = self._pipe.vae
 
         def stream(_: object, __: object, made: torch.Tensor) -> torch.Tensor:
-            out.frames(unpatchify(made, vae.config.patch_size or 1).clamp(-1, 1))
+            take(made)
             return made.new_empty((*made.shape[:2], 0, *made.shape[3:]))
 
-        if vae.use_tiling:
-            out.frames(vae.decode(clip, return_dict=False)[0])
-            return
         hook = vae.decoder.register_forward_hook(stream)
         try:
-            vae.decode(clip, return_dict=False)
+            vae.decode(latents, return_dict=False)
         finally:
             hook.remove()
             vae.clear_cache()
