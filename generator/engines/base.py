@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from clips.catalog import Model
 from clips.domain import ClipSpec, Plan
 from clips.errors import ZoetropeError
 from clips.hosted_jobs import HostedJob, Order, Outcome
@@ -172,4 +173,18 @@ class Parkable(Protocol):
 
     async def close(self) -> None:
         """See `Engine.close`."""
+        ...
+
+
+@runtime_checkable
+class Settled(Protocol):
+    """An engine that settles what its model's entry leaves open. What it tells of that stays true after `close`."""
+
+    @property
+    def entry(self) -> Model:
+        """The entry with its numbers filled in, and of every repository the commit that is loaded."""
+        ...
+
+    def prompt(self, spec: ClipSpec) -> str:
+        """The words that the model reads for a wish; none where it reads none."""
         ...

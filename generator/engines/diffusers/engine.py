@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from clips.catalog import Model, Speed
+from clips.domain import ClipSpec
 from clips.errors import CancelledError, FatalEngineError, SetupError
 from generator.engines.base import Context, Job, Sink
 from generator.engines.ends import see_out
@@ -63,6 +64,15 @@ class DiffusersEngine:
     def manner(self) -> Mapping[str, str]:
         """See `Parkable`."""
         return self._runner.manner
+
+    @property
+    def entry(self) -> Model:
+        """See `Settled`."""
+        return self._runner.entry
+
+    def prompt(self, spec: ClipSpec) -> str:
+        """See `Settled`."""
+        return self._runner.prompt(spec)
 
     @property
     def can_park(self) -> bool:

@@ -14,7 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from clips.catalog import Model, Placement
 from clips.domain import Plan
-from clips.errors import SetupError
+from clips.errors import SetupError, first_line
 from clips.machine import free_ram
 from generator.engines.base import Context, NoRoomError
 from generator.engines.diffusers.checkpoint import Checkpoint
@@ -44,7 +44,7 @@ def choose_device(wish: str) -> torch.device:
             device = torch.device("cuda", device.index or 0)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise SetupError(
             f"ZOETROPE_DEVICE: {wish} cannot be used here ({reason}). Take `auto`, `cpu`, or a GPU that torch sees."
         ) from error
@@ -202,8 +202,7 @@ def load_pipeline(
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {reason}") from error
+        raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {first_line(error)}") from error
     return pipe
 
 

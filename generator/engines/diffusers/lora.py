@@ -5,22 +5,15 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self, cast
+from typing import Self, cast
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from clips.errors import SetupError
+from clips.errors import SetupError, first_line
 from clips.repositories import Lora
 from generator.engines.diffusers.gpu_memory import is_out_of_memory
-
-
-class ReadsLoras(Protocol):
-    """A pipeline's class that knows in which forms the low-rank weights of its models are published."""
-
-    @classmethod
-    def lora_state_dict(cls, weights: dict[str, torch.Tensor], /) -> dict[str, torch.Tensor]: ...
+from generator.engines.diffusers.low_rank import DOWN, UP, low_rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +27,11 @@ class LowRank:
     def read(cls, pipeline: type, lora: Lora, file: Path, components: AbstractSet[str]) -> Self:
         """Raises `SetupError` where it holds none, or some for what is not among the components."""
         with _refusing(lora):
-            named = cast("type[ReadsLoras]", pipeline).lora_state_dict(load_file(file))
             weights: dict[str, dict[str, torch.Tensor]] = {}
-            for name, tensor in named.items():
+            for name, tensor in low_rank(pipeline, file).items():
                 owner, _, path = name.partition(".")
                 weights.setdefault(lora.into if owner == "transformer" else owner, {})[path] = tensor
-            changed = {component for component, named in weights.items() if _ups(named)}
-            if not changed:
-                raise ValueError("it holds no low-rank weights")
-            if strangers := changed - components:
+            if strangers := weights.keys() - components:
                 raise ValueError(f"the model has no {' or '.join(sorted(strangers))}")
             return cls(lora, weights)
 
@@ -50,15 +39,13 @@ class LowRank:
         """Add what is for this component to its own weights, in float32. Raises `SetupError` where it does not fit."""
         named = self.weights.get(name, {})
         with _refusing(self.lora):
-            for up in _ups(named):
-                path, _, kind = up.rpartition(".lora_B.")
-                down = named[up.replace(".lora_B.", ".lora_A.")] if kind == "weight" else None
+            for change, up in named.items():
+                if change.endswith(DOWN):
+                    continue
+                path, _, kind = change.rpartition(".lora_B.")
                 module = cast("nn.Module", component).get_submodule(path)
-                _add(getattr(module, kind), named[up], down, self.lora.strength)
-
-
-def _ups(named: Mapping[str, torch.Tensor]) -> list[str]:
-    return sorted(name for name in named if name.endswith((".lora_B.weight", ".lora_B.bias")))
+                down = named[change.removesuffix(UP) + DOWN] if change.endswith(UP) else None
+                _add(getattr(module, kind), up, down, self.lora.strength)
 
 
 @contextmanager
@@ -68,9 +55,9 @@ def _refusing(lora: Lora) -> Generator[None]:
     except (AttributeError, KeyError, RuntimeError, ValueError, OSError) as error:
         if is_out_of_memory(error):
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise SetupError(
-            f"{lora.file} of {lora.repo} does not fit into {lora.into} ({reason}). Mend `loras` in the catalogue."
+            f"{lora.file} of {lora.repo} does not fit into {lora.into} ({first_line(error)}). Mend `loras` in the "
+            "catalogue."
         ) from error
 
 

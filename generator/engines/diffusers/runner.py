@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clips.catalog import Model, Placement, Speed
-from clips.errors import MemberError, SetupError, ZoetropeError
+from clips.domain import ClipSpec
+from clips.errors import MemberError, SetupError, ZoetropeError, first_line
 from clips.machine import free_ram
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
@@ -74,6 +75,7 @@ class Runner:
         chosen = choose_device(device)
         progress = Bytes(context)
         sources = find_all(model, progress.begin)
+        model = sources.pinned(model)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.begin)
         runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
@@ -136,6 +138,15 @@ class Runner:
         return {"device": self._device.type, "placement": f"{self.plan.placement}{tiles}", "speed": self._levers.said}
 
     @property
+    def entry(self) -> Model:
+        """See `Settled`."""
+        return self._family.entry
+
+    def prompt(self, spec: ClipSpec) -> str:
+        """See `Settled`."""
+        return self._family.prompt(spec)
+
+    @property
     def can_park(self) -> bool:
         """Whether `place` would bring all of it back."""
         return self.plan.placement is not Placement.QUANTISED
@@ -195,8 +206,7 @@ class Runner:
                 return False
             if not self._levers.pulled or is_fatal(error):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning("%s goes on without %s: %s", self._model.name, self._levers.said, reason)
+            log.warning("%s goes on without %s: %s", self._model.name, self._levers.said, first_line(error))
         else:
             return True
         finally:
