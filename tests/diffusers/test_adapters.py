@@ -21,6 +21,7 @@ from clips.photo import fit_photo
 from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
+from generator.engines.diffusers.pictures import AT_ONCE
 from generator.engines.diffusers.svd import noise_in_photo
 from generator.engines.diffusers.weights import numbers
 
@@ -167,5 +168,5 @@ async def test_framepack_emits_from_the_front_what_the_pipeline_builds_from_the_
     with Image.open(photo) as image:
         fitted = fit_photo(image.convert("RGB"), 32, 32)
     plain = three.plain(tmp_path, Shot(fitted, None, "rain", "", 7, three.plan, three.model(tmp_path)))
-    assert [len(chunk) for chunk in sink.chunks[0]] == [40, 33, 3, 33]
+    assert all(len(chunk) <= AT_ONCE for chunk in sink.chunks[0]), "of a section too, as soon as they are there"
     assert np.abs(sink.clip() / 255 - plain).max() <= 0.5 / 255 + 1e-5
