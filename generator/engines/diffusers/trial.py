@@ -56,7 +56,7 @@ def works(
         if is_fatal(error):
             raise FatalEngineError(f"{model.name}: the GPU failed: {error}") from error
         if not is_out_of_memory(error):
-            log.warning("%s cannot be sped up here: %s", model.name, (str(error).strip() or "?").splitlines()[0])
+            log.warning("%s cannot be sped up here: %s", model.name, first_line(error))
             return False
     finally:
         pipe.maybe_free_model_hooks()
