@@ -16,7 +16,7 @@ from torch.fx.experimental import _config as shapes_config  # the one way to tel
 
 from clips.catalog import Accepts, Model
 from clips.domain import ClipSpec, Plan
-from clips.errors import FatalEngineError, ZoetropeError
+from clips.errors import FatalEngineError, ZoetropeError, first_line
 from generator.engines.base import Context, TakeSeed
 from generator.engines.diffusers.family import Family, Scene
 from generator.engines.diffusers.gpu_memory import is_fatal, is_out_of_memory
