@@ -23,6 +23,11 @@ ALTER TABLE paces
     -- Some of it is the steps', or no speed of theirs could tell how long the rest takes.
     ADD CHECK (encode_share >= 0 AND decode_share >= 0 AND encode_share + decode_share < 1);
 
+ALTER TABLE requests
+    -- Kept, since a place reads it of every flow that waits.
+    ADD COLUMN magnitude integer
+        GENERATED ALWAYS AS (magnitude_of((plan ->> 'width')::bigint * (plan ->> 'height')::bigint)) STORED;
+
 DROP FUNCTION beat_take(bigint, uuid, integer, text, integer, integer, interval);
 -- Renew a lease, write down progress, hear of a cancel. No row: the take is somebody else's now, stop rendering.
 CREATE FUNCTION beat_take(a_take bigint, a_generator uuid, a_fence integer, a_phase text, a_done bigint, a_total bigint,
@@ -66,9 +71,16 @@ BEGIN
     PERFORM touch_request(a_take.request_id);
 END $$;
 
-CREATE FUNCTION pixels_of(a_plan jsonb) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
-    SELECT (a_plan ->> 'width')::bigint * (a_plan ->> 'height')::bigint
+-- How a model's renders of a size compare with the price on the machines that are alive; where none has rendered it yet,
+-- how its last renders did anywhere.
+CREATE FUNCTION pace_of(a_model text, a_magnitude integer) RETURNS double precision LANGUAGE sql STABLE AS $$
+    SELECT coalesce(avg(pace), pace_of(a_model)) FROM paces p
+        WHERE p.model = a_model AND magnitude = a_magnitude
+          AND EXISTS (SELECT FROM generators g WHERE g.machine = p.machine AND g.device = p.device
+                          AND a_model = ANY (g.models) AND g.seen_at > clock_timestamp() - interval '30 seconds')
 $$;
+
+DROP FUNCTION pace_of(text, bigint);
 
 -- Seconds from one moment to another.
 CREATE FUNCTION seconds_between(a_from timestamptz, a_to timestamptz) RETURNS double precision
@@ -151,29 +163,26 @@ END $$;
 -- The same for a take as it is now; NULL where it does not run.
 CREATE FUNCTION left_of(a_take takes) RETURNS double precision LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    pixels bigint;
-    known  paces;
+    size  integer;
+    known paces;
 BEGIN
     IF a_take.state <> 'running' THEN
         RETURN NULL;
     END IF;
-    SELECT pixels_of(plan) INTO STRICT pixels FROM requests WHERE request_id = a_take.request_id;
+    SELECT magnitude INTO STRICT size FROM requests WHERE request_id = a_take.request_id;
     SELECT p.* INTO known FROM generators g JOIN paces p USING (machine, device)
-        WHERE g.generator_id = a_take.generator_id AND p.model = a_take.model AND p.magnitude = magnitude_of(pixels);
-    RETURN time_left(a_take, a_take.cost_ms * coalesce(known.pace, pace_of(a_take.model, pixels)) / 1000, known,
+        WHERE g.generator_id = a_take.generator_id AND p.model = a_take.model AND p.magnitude = size;
+    RETURN time_left(a_take, a_take.cost_ms * coalesce(known.pace, pace_of(a_take.model, size)) / 1000, known,
                      clock_timestamp());
 END $$;
 
 -- Seconds of work that takes still are, one after another: running ones what is left of them, the others what renders
 -- of their own model and size take.
 CREATE FUNCTION work_of(a_takes bigint[]) RETURNS double precision LANGUAGE sql STABLE AS $$
-    WITH waiting AS MATERIALIZED (
-        SELECT t.model, t.cost_ms, pixels_of(r.plan) AS pixels FROM takes t JOIN requests r USING (request_id)
-            WHERE t.take_id = ANY (a_takes) AND t.state <> 'running'),
-    sized AS MATERIALIZED (
-        SELECT w.model, sum(w.cost_ms) AS cost_ms, min(w.pixels) AS pixels
-            FROM waiting w GROUP BY w.model, magnitude_of(w.pixels))
-    SELECT (SELECT coalesce(sum(cost_ms * pace_of(model, pixels)), 0) / 1000 FROM sized)
+    WITH sized AS MATERIALIZED (
+        SELECT t.model, r.magnitude, sum(t.cost_ms) AS cost_ms FROM takes t JOIN requests r USING (request_id)
+            WHERE t.take_id = ANY (a_takes) AND t.state <> 'running' GROUP BY 1, 2)
+    SELECT (SELECT coalesce(sum(cost_ms * pace_of(model, magnitude)), 0) / 1000 FROM sized)
          + (SELECT coalesce(sum(left_of(t)), 0) FROM takes t WHERE t.take_id = ANY (a_takes) AND t.state = 'running')
 $$;
 
@@ -218,7 +227,7 @@ DECLARE
     own_before bigint[];
     own_cost   double precision;
     rest       double precision;
-    before     bigint[];
+    queued     double precision;
     busy       bigint[];
     generators integer;
     own_room   integer;
@@ -233,7 +242,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;
     END IF;
-    pace := pace_of(first.model, (SELECT pixels_of(plan) FROM requests WHERE request_id = a_request));
+    pace := pace_of(first.model, (SELECT magnitude FROM requests WHERE request_id = a_request));
     delay := (rest_of(first.model)).seconds;
     -- Those that work; where all rest, those that will.
     SELECT greatest(coalesce(nullif(sum(room) FILTER (WHERE NOT paused
@@ -273,40 +282,39 @@ BEGIN
         WHERE f.guild_id = first.guild_id AND f.user_id = first.user_id AND f.lane = first.lane;
     -- Its projected key: the flow's head and what the flow holds before it.
     mine := base + own_cost / 1000 / mine;
-    SELECT coalesce(array_agg(earlier.take_id), '{}') INTO before FROM (
-        SELECT guild_id, user_id, lane, CASE
-            WHEN f.lane <> first.lane THEN f.waiting + f.ready
-            -- Equal keys go by the takes' ids.
-            WHEN f.start > mine OR f.start = mine AND f.head_id > first.take_id THEN 0
-            WHEN f.start = mine THEN 1
-            ELSE least(f.waiting + f.ready, ceil((mine - f.start) / (f.mean_ms / 1000 / f.weight))) END AS takes
-        FROM (
-            SELECT o.*, coalesce(head.vkey, o.vtime) AS start, coalesce(head.take_id, first.take_id + 1) AS head_id,
-                   o.queued_ms::double precision / (o.waiting + o.ready) AS mean_ms,
-                   g.weight * o.role_weight / greatest(s.active, 1) AS weight
-            FROM flows o JOIN guilds g USING (guild_id) JOIN shares s USING (guild_id, lane)
-            LEFT JOIN takes head ON head.guild_id = o.guild_id AND head.user_id = o.user_id AND head.lane = o.lane
-                                AND head.state = 'ready'
-            WHERE o.waiting + o.ready + o.running > 0 AND o.waiting + o.ready > 0
-              -- Fast work goes before relaxed work, and never the other way round.
-              AND (o.lane = first.lane OR o.lane = 'fast')
-              AND (o.guild_id, o.user_id, o.lane) <> (first.guild_id, first.user_id, first.lane)) f) others
-        CROSS JOIN LATERAL (
-            (SELECT t.take_id, 1 AS turn FROM takes t
-                WHERE t.guild_id = others.guild_id AND t.user_id = others.user_id AND t.lane = others.lane
-                  AND t.state = 'ready' AND others.takes > 0)
-            UNION ALL
-            (SELECT t.take_id, 2 FROM takes t
-                WHERE t.guild_id = others.guild_id AND t.user_id = others.user_id AND t.lane = others.lane
-                  AND t.state = 'waiting' ORDER BY t.take_id LIMIT others.takes::bigint)
-            ORDER BY turn, take_id LIMIT others.takes::bigint) earlier;
-    before := before || own_before;
-    ahead := cardinality(before);
+    -- Each of a flow's takes counts as its head does, or as what will be next; so a place reads flows, not takes.
+    SELECT coalesce(sum(takes), 0), coalesce(sum(ms * pace_of(model, magnitude)), 0) / 1000 INTO ahead, queued FROM (
+        SELECT model, magnitude, sum(before) AS takes, sum(before * mean_ms) AS ms FROM (
+            SELECT f.model, r.magnitude, mean_ms, CASE
+                WHEN f.lane <> first.lane THEN f.waiting + f.ready
+                -- Equal keys go by the takes' ids.
+                WHEN f.start > mine OR f.start = mine AND f.head_id > first.take_id THEN 0
+                WHEN f.start = mine THEN 1
+                ELSE least(f.waiting + f.ready, ceil((mine - f.start) / (f.mean_ms / 1000 / f.weight))) END AS before
+            FROM (
+                SELECT o.*, coalesce(head.vkey, o.vtime) AS start, coalesce(head.take_id, first.take_id + 1) AS head_id,
+                       coalesce(head.model, next.model) AS model,
+                       coalesce(head.request_id, next.request_id) AS request_id,
+                       o.queued_ms::double precision / (o.waiting + o.ready) AS mean_ms,
+                       g.weight * o.role_weight / greatest(s.active, 1) AS weight
+                FROM flows o JOIN guilds g USING (guild_id) JOIN shares s USING (guild_id, lane)
+                LEFT JOIN takes head ON head.guild_id = o.guild_id AND head.user_id = o.user_id AND head.lane = o.lane
+                                    AND head.state = 'ready'
+                LEFT JOIN LATERAL (SELECT t.model, t.request_id FROM takes t
+                                   WHERE head.take_id IS NULL AND t.guild_id = o.guild_id AND t.user_id = o.user_id
+                                     AND t.lane = o.lane AND t.state = 'waiting' ORDER BY t.take_id LIMIT 1) next ON true
+                WHERE o.waiting + o.ready + o.running > 0 AND o.waiting + o.ready > 0
+                  -- Fast work goes before relaxed work, and never the other way round.
+                  AND (o.lane = first.lane OR o.lane = 'fast')
+                  AND (o.guild_id, o.user_id, o.lane) <> (first.guild_id, first.user_id, first.lane)) f
+            JOIN requests r USING (request_id)) others
+        WHERE before > 0 GROUP BY 1, 2) sized;
+    ahead := ahead + cardinality(own_before);
     SELECT coalesce(array_agg(take_id), '{}') INTO busy FROM takes WHERE state = 'running';
     starts_in := delay;
     -- Unless a generator is free for it, and its member may have one more at work.
     IF ahead + cardinality(busy) >= generators OR cardinality(own_before) >= own_room THEN
-        starts_in := delay + work_of(before || busy) / generators;
+        starts_in := delay + (work_of(busy || own_before) + queued) / generators;
     END IF;
     -- `rest` counts the delay already.
     ends_in := starts_in - delay + rest;
