@@ -235,8 +235,11 @@ async def test_a_take_that_goes_back_in_line_begins_anew(asked: Pool):
         await asked.execute(_PASS, timedelta(seconds=500))
     assert await attic.left(request) > 1000
     await queue.give_back(asked, claim)
-    assert await queue.claim(asked, attic.generator_id, ["sketch"], [], LEASE) is not None
+    again = await queue.claim(asked, attic.generator_id, ["sketch"], [], LEASE)
+    assert again is not None
     assert await attic.left(request) == 60
+    await queue.beat(asked, again, Progress("step", 9, 9), LEASE)
+    assert await attic.left(request) == 1, "its decode is as short as its steps were, not as those before"
 
 
 async def test_the_machine_that_renders_a_take_is_the_one_that_counts(asked: Pool):
