@@ -29,7 +29,6 @@ console = Console()
 
 _GIB = 1024**3
 _INTERRUPTED = 130
-_CARDS = (8, 12, 16, 24, 48, 80)
 Name = Annotated[str, typer.Argument(help="A model of the catalogue.")]
 Names = Annotated[list[str], typer.Argument(help="Models of the catalogue.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -106,7 +105,7 @@ def check(
     loading.check_wish(model, found.plans)
     room = free_ram() if ram is None else int(ram * _GIB)
     gpu = outlook.this_gpu(Settings.load().device) if vram is None else (f"a GPU of {vram:g} GiB", int(vram * _GIB))
-    cards = [gpu] if gpu else [(f"{card} GiB", card * _GIB) for card in _CARDS]
+    cards = [gpu] if gpu else [(f"{card} GiB", card * _GIB) for card in outlook.CARDS]
     for card, size in cards:
         plan, least = (memory.choose(plans, size, room, model.memory) for plans in (found.plans, found.least))
         _tell(f"{card}: {_verdict(plan, least, size, room)}")

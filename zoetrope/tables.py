@@ -1,7 +1,7 @@
-"""The README's tables of settings and models, made from the code. `python -m zoetrope.tables` renews them."""
+"""The tables of the README and of docs/gpus.md, made from the code. `python -m zoetrope.tables` renews them."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from clips.catalog import Accepts, Catalog, EngineKind, Model
@@ -9,8 +9,8 @@ from clips.domain import Size
 from clips.hosting import Hosted
 from clips.lengths import FrameRule
 from clips.settings import Settings
+from generator.engines.diffusers.outlook import CARDS, on_cards
 
-README = Path("README.md")
 _FEW = 3
 
 
@@ -50,15 +50,38 @@ def tools_table() -> str:
     return "\n".join(("| Tool | Name | Dollars a second | Licence |", "|---" * 4 + "|", *rows))
 
 
-def renewed(text: str) -> str:
-    """A README's text with the tables between their marks replaced."""
-    tables = {"settings": settings_table, "models": models_table, "hosted": hosted_table, "tools": tools_table}
+def placements_table() -> str:
+    """How the largest clip of each model with open weights is placed on the usual GPUs."""
+    headings = (f"| Model |{''.join(f' {card} GiB |' for card in CARDS)}", "|---" * (len(CARDS) + 1) + "|")
+    rows: list[str] = []
+    for model in Catalog.load():
+        if model.engine is EngineKind.DIFFUSERS:
+            plans = on_cards(model).values()
+            cells = (f"{plan.placement}{' ⊞' if plan.tiled else ''}" if plan else "–" for plan in plans)
+            rows.append(f"| `{model.name}` | {' | '.join(cells)} |")
+    return "\n".join((*headings, *rows))
+
+
+TABLES: Mapping[Path, Mapping[str, Callable[[], str]]] = {
+    Path("README.md"): {
+        "settings": settings_table,
+        "models": models_table,
+        "hosted": hosted_table,
+        "tools": tools_table,
+    },
+    Path("docs/gpus.md"): {"placements": placements_table},
+}
+"""By the page: the marks around each table, and what makes it."""
+
+
+def renewed(text: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """A page's text with the tables between their marks replaced."""
     for mark, made in tables.items():
         table = made()
         pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
         text, found = re.subn(pattern, lambda part, table=table: f"{part[1]}{table}\n{part[2]}", text, flags=re.DOTALL)
         if found != 1:
-            raise ValueError(f"the README has no place marked for the {mark} table")
+            raise ValueError(f"the page has no place marked for the {mark} table")
     return text
 
 
@@ -141,4 +164,5 @@ def _words(accepted: Iterable[Accepts]) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, tables in TABLES.items():
+        page.write_text(renewed(page.read_text(encoding="utf-8"), tables), encoding="utf-8")

@@ -1,8 +1,8 @@
 """What a render adds to a model's weights, estimated from the configurations beside them. Pure.
 
-Good to about a third: enough to tell which card will do. The constants count live tensors of the widest kind, for the
-decoders by running them on tensors without numbers; a memory plan that turns out too bold is mended by the next leaner
-one.
+Good to about a third: enough to tell which card will do. The constants count live tensors of the widest kind, by
+running the networks on tensors without numbers; what a kernel takes for itself is not among them. A memory plan that
+turns out too bold is mended by the next leaner one.
 """
 
 import math
@@ -16,10 +16,37 @@ from clips.domain import ClipSpec, Plan
 from generator.engines.diffusers.checkpoint import Checkpoint, Config
 from generator.engines.diffusers.memory import Needs, Part
 
-_LIVE_IN_TRANSFORMER = 18
-"""Residual, queries, keys, values, their attention, norms in float32, and the feed-forward part's four widths."""
-_LIVE_IN_UNET = 32
-"""The skips of every level too, and both halves of the guidance at once."""
+
+@dataclass(frozen=True, slots=True)
+class _Denoiser:
+    """What a denoiser holds at its peak: `live` tensors of its width for each token of a pass.
+
+    `together`: a guided step is one pass of two clips, with the words and without. `frames`: a pass sees so many latent
+    frames at most. `square`: bytes for each pair of tokens, where the attention has a mask of that size.
+    """
+
+    live: int
+    together: bool = False
+    frames: int = 1 << 20
+    square: int = 0
+
+
+_DENOISERS = {
+    "WanTransformer3DModel": _Denoiser(12),
+    "WanTransformer3DModel, timed": _Denoiser(33),
+    "SkyReelsV2Transformer3DModel": _Denoiser(12),
+    "LTXVideoTransformer3DModel": _Denoiser(30, together=True),
+    "LTX2VideoTransformer3DModel": _Denoiser(45, together=True),
+    "CogVideoXTransformer3DModel": _Denoiser(14, together=True),
+    "HunyuanVideoTransformer3DModel": _Denoiser(19),
+    "HunyuanVideoFramepackTransformer3DModel": _Denoiser(19, frames=12),  # 9 are painted, what it packs is as 3 more
+    "HunyuanVideo15Transformer3DModel": _Denoiser(6, square=4),
+}
+"""By their classes. `timed`: each token has a time of its own, of six widths."""
+_UNET = _Denoiser(33, together=True)
+_OTHER = _Denoiser(33)
+_BESIDE = 2000
+"""Tokens of words and of the photo that look at those of the clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +76,29 @@ _DECODERS = {
 }
 """By their classes; another one is taken for LTX-Video's, which decodes the clip in one piece."""
 _LTX = _Decoder(6)
+_COMPRESSIONS = {
+    "AutoencoderKL": (8, 1),
+    "AutoencoderKLTemporalDecoder": (8, 1),
+    "AutoencoderKLLTXVideo": (32, 8),  # the first ones do not say
+}
+"""Of those VAEs that do not name theirs, and are not as most are."""
 _COPIES_OF_TILES = 3
 """The tiles, which overlap, and what they are put together to."""
 
 
-def needs_of(checkpoint: Checkpoint, precise: AbstractSet[str], itemsize: int, plan: Plan) -> Needs:
-    """What a checkpoint needs to render a plan: `precise` components take 4 bytes a number, the others `itemsize`."""
+def needs_of(
+    checkpoint: Checkpoint, precise: AbstractSet[str], itemsize: int, plan: Plan, *, guided: bool = True
+) -> Needs:
+    """What a checkpoint needs to render a plan: `precise` components take 4 bytes a number, the others `itemsize`.
+
+    `guided`: by more than the words alone.
+    """
     parts = {name: Part(numbers, 4 if name in precise else itemsize) for name, numbers in checkpoint.numbers.items()}
     vae, denoiser = checkpoint.configs.get("vae", {}), _denoiser(checkpoint.configs)
     width = parts["vae"].itemsize if "vae" in parts else itemsize
     return Needs.of(
         parts,
-        step=step_room(denoiser, vae, plan) * itemsize // 2,
+        step=step_room(denoiser, vae, plan, guided=guided) * itemsize // 2,
         decode=decode_room(vae, width, plan, tiled=False),
         tiled=decode_room(vae, width, plan, tiled=True),
     )
@@ -85,17 +123,25 @@ def _volume(plan: Plan) -> int:
     return plan.width * plan.height * plan.frames
 
 
-def step_room(denoiser: Config, vae: Config, plan: Plan) -> int:
+def step_room(denoiser: Config, vae: Config, plan: Plan, *, guided: bool) -> int:
     """Bytes of activations in one step of the denoiser, in 16 bits."""
     across, along = _compression(vae)
-    frames = math.ceil(plan.frames / along)
-    patch = denoiser.get("patch_size", 1)
-    sides = cast("list[int]", patch) if isinstance(patch, list) else [1, cast("int", patch), cast("int", patch)]
-    tokens = frames * (plan.height // across) * (plan.width // across) // math.prod(sides)
+    kind = f"{denoiser.get('_class_name')}"
+    # A photo that is not among the channels is among the latents, and is not as noisy as they are.
+    timed = denoiser.get("in_channels") == denoiser.get("out_channels") is not None
     heads, wide = denoiser.get("num_attention_heads"), denoiser.get("attention_head_dim")
     if isinstance(heads, int) and isinstance(wide, int):
-        return tokens * heads * wide * 2 * _LIVE_IN_TRANSFORMER
-    return tokens * _first(denoiser, "block_out_channels", 320) * 2 * _LIVE_IN_UNET
+        width, usual = heads * wide, _OTHER
+    else:
+        width, usual = _first(denoiser, "block_out_channels", 320), _UNET
+    live = _DENOISERS.get(f"{kind}, timed" if timed else kind) or _DENOISERS.get(kind, usual)
+    patch = denoiser.get("patch_size", 1)
+    over = _first(denoiser, "patch_size_t", 1)
+    sides = cast("list[int]", patch) if isinstance(patch, list) else [over, cast("int", patch), cast("int", patch)]
+    frames = min(math.ceil(plan.frames / along), live.frames)
+    tokens = math.ceil(frames / sides[0]) * (plan.height // across) * (plan.width // across) // math.prod(sides[1:])
+    clips = 2 if guided and live.together else 1
+    return tokens * width * 2 * live.live * clips + (tokens + _BESIDE) ** 2 * live.square
 
 
 def decode_room(vae: Config, itemsize: int, plan: Plan, *, tiled: bool) -> int:
@@ -125,8 +171,8 @@ def _compression(vae: Config) -> tuple[int, int]:
     """How many pixels across, and how many frames, a latent stands for."""
     across = _first(vae, "scale_factor_spatial", 0) or _first(vae, "spatial_compression_ratio", 0)
     along = _first(vae, "scale_factor_temporal", 0) or _first(vae, "temporal_compression_ratio", 0)
-    still = vae.get("_class_name") in {"AutoencoderKL", "AutoencoderKLTemporalDecoder"}
-    return across or 8, along or (1 if still else 4)
+    usual = _COMPRESSIONS.get(f"{vae.get('_class_name')}", (8, 4))
+    return across or usual[0], along or usual[1]
 
 
 def _first(config: Config, name: str, default: int) -> int:

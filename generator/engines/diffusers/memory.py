@@ -12,8 +12,10 @@ from clips.catalog import Placement
 GIB = 1024**3
 _CONTEXT = GIB
 """What CUDA, its libraries and the allocator's gaps take beside everything counted here."""
-_STREAMED = 1 / 12
+_STREAMED = 0.09
 """The share of a denoiser that is on the GPU at a time while its blocks are streamed: this one, the next, the rest."""
+_STREAMED_UNET = 0.6
+"""The same of a UNet, whose blocks are few and the deep ones large."""
 _LARGEST_LEAF = 1 / 5
 """The share of a text encoder that is its largest layer: the table of its words."""
 _SHARE = {Placement.FP8: 0.55, Placement.QUANTISED: 0.32}
@@ -39,6 +41,7 @@ class Needs:
     """What a model needs, in bytes: weights by their role, and what a render adds for a while.
 
     `step`: the activations of a denoising step. `decode`: those of a decode in one piece, `tiled` of one in tiles.
+    `streamed`: the share of a denoiser that is on the GPU at a time while its blocks are streamed.
     """
 
     text: int
@@ -47,6 +50,7 @@ class Needs:
     step: int
     decode: int
     tiled: int
+    streamed: float = _STREAMED
 
     @classmethod
     def of(cls, parts: Mapping[str, Part], step: int, decode: int, tiled: int) -> "Needs":
@@ -61,6 +65,7 @@ class Needs:
             step=step,
             decode=decode,
             tiled=min(tiled, decode),
+            streamed=_STREAMED_UNET if any(name.startswith("unet") for name in denoisers) else _STREAMED,
         )
 
     @property
@@ -177,5 +182,5 @@ def _plan(needs: Needs, placement: Placement, *, tiled: bool) -> MemoryPlan:
             peak = max(needs.text, widest + needs.step, needs.rest + decode)
         case Placement.GROUPED:
             held, kept, straight = needs.rest, needs.text + denoisers, False
-            peak = held + max(needs.step + int(widest * _STREAMED), decode, leaf)
+            peak = held + max(needs.step + int(widest * needs.streamed), decode, leaf)
     return MemoryPlan(placement, tiled, peak + _CONTEXT, max(kept, reading), held, kept, straight)

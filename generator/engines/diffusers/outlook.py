@@ -1,5 +1,6 @@
-"""What a model would take on a GPU, before any of its weights are here: for the command line."""
+"""What a model would take on a GPU, before any of its weights are here: for the command line and the documentation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,13 @@ from generator.engines.diffusers.estimate import largest, smallest
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.hub import describe
 from generator.engines.diffusers.loading import choose_device, plans_of
-from generator.engines.diffusers.memory import MemoryPlan
+from generator.engines.diffusers.memory import GIB, MemoryPlan, choose
+from generator.engines.diffusers.published import published
+
+CARDS = (8, 12, 16, 24, 32, 48, 80)
+"""GiB of the usual GPUs."""
+_RAM = 96 * GIB
+"""Free, for what is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +36,15 @@ def outlook(model: Model) -> Outlook:
     checkpoint, family, gpu = describe(model), family_of(model), torch.device("cuda")
     plans, least = (plans_of(model, family, checkpoint, gpu, clip) for clip in (largest(model), smallest(model)))
     return Outlook(checkpoint, plans, least)
+
+
+def on_cards(model: Model) -> Mapping[int, MemoryPlan | None]:
+    """How the largest clip of a built-in model would be placed on each of the usual GPUs, all of it free; None where it
+    does not fit.
+    """
+    plans = plans_of(model, family_of(model), published(model.name), torch.device("cuda"))
+    chosen = {card: choose(plans, card * GIB, _RAM) for card in CARDS}
+    return {card: plan if plan.fits(card * GIB, _RAM) else None for card, plan in chosen.items()}
 
 
 def memory_of(device: torch.device) -> int:
