@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Sized
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -57,7 +56,7 @@ def list_models() -> None:
 def pull(name: Name, *, yes: Yes = False) -> None:
     """Fetch a model's files, after its licence and sizes were told. What came before is kept, and all is checked."""
     model, hub = _model(name), the_hub()
-    from generator.engines.diffusers.weights import check_disk  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers.download import check_disk  # noqa: PLC0415 - comes with the generator's install only
 
     try:
         stock = hub.stock(model)
@@ -70,7 +69,7 @@ def pull(name: Name, *, yes: Yes = False) -> None:
     _tell(f"[bold]{escape(model.title)}[/]: {_size(stock.total)} on the disk, {_size(stock.missing)} still to come.")
     if model.gpu:
         _tell(f"A GPU of {model.gpu.full} GiB renders it at full speed, one of {model.gpu.least} GiB more slowly.")
-    _tell(f"Licence: {escape(model.licence)}. {escape(model.forbids)}".rstrip())
+    _tell(escape(model.terms))
     if stock.missing and not yes:
         _confirm("Fetch it?")
     for attempt in (1, 2):
@@ -119,9 +118,9 @@ def check(
 def remove(names: Names, *, yes: Yes = False) -> None:
     """Delete models' files from the hub's cache, but for those that other models here need. Your own folders stay."""
     models, hub = [_model(name) for name in names], the_hub()
-    from generator.engines.diffusers import hub_cache  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers import hub_cache, weights  # noqa: PLC0415 - comes with the generator's install only
 
-    for own in (model.repo for model in models if model.repo and Path(model.repo).expanduser().is_dir()):
+    for own in (model.repo for model in models if model.repo and weights.own_folder(model.repo)):
         raise SetupError(f"{own} is a folder of your own. Delete it yourself.")
     others = [other for other in _local() if other not in models and _is_found(other)]
     kept = [other for other in others if hub.whole(other)]
@@ -147,17 +146,17 @@ def remove(names: Names, *, yes: Yes = False) -> None:
 def _fetch(model: Model) -> bool:
     """Download what is missing and read all of it. False: something was damaged, and is gone now."""
     hub = the_hub()
-    from generator.engines.diffusers.weights import find_all  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers.origins import find_all  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers.weights import own_folder  # noqa: PLC0415 - the same
 
     with _bytes("fetching") as begin:
-        find_all(model, begin)
+        find_all(model, lambda missing, _: begin(missing))
     files = hub.here(model)
     with _bytes("checking") as begin:
         damaged = hub.damaged(files, begin(sum(file.stat().st_size for file in files)))
     for file in damaged:
         _tell(f"{file.name} is damaged.")
-    own = model.repo and Path(model.repo).expanduser().is_dir()
-    if damaged and own:
+    if damaged and model.repo and own_folder(model.repo):
         raise SetupError(f"{damaged[0]} is damaged. Copy the model into {model.repo} again.")
     hub.discard(damaged)
     return not damaged

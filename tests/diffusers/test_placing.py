@@ -2,7 +2,7 @@
 streamed to as a GPU would be.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -96,10 +96,10 @@ async def test_a_load_that_runs_out_of_memory_goes_on_with_less(
 ) -> None:
     fails = [torch.OutOfMemoryError("CUDA out of memory")]
 
-    def once(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
+    def once(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device, before_each: Callable[[], None]) -> None:
         if fails:
             raise fails.pop()
-        place(pipe, plan, device)
+        place(pipe, plan, device, before_each)
 
     monkeypatch.setattr(loading, "place", once)
     loaded = await DiffusersEngine.load(model, "cpu", Told())

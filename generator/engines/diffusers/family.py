@@ -19,7 +19,6 @@ from clips.catalog import Model
 from clips.domain import ClipSpec, Plan
 from clips.errors import MemberError, SetupError
 from clips.step_caches import LEAST_STEPS, StepCaches
-from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import scheduler_of, shifted
 from generator.engines.diffusers.weights import Sources
@@ -109,8 +108,6 @@ class Family(ABC, Generic[Pipe_co]):
     @classmethod
     def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
         """The pipeline from its loaded parts, on whichever device each is. Small ones come from the folder."""
-        for lora, file in sources.loras:
-            merge(cls.pipeline, parts, lora, file)
         return cls.pipeline.from_pretrained(sources.folder, **parts)
 
     @classmethod

@@ -16,11 +16,14 @@ from clips.errors import SetupError
 from clips.machine import free_ram
 from generator.engines.base import NoRoomError
 from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.download import Advance
 from generator.engines.diffusers.estimate import largest, needs_of
 from generator.engines.diffusers.family import Family
+from generator.engines.diffusers.lora import merge
 from generator.engines.diffusers.memory import MemoryPlan, choose, ladder, on_cpu
 from generator.engines.diffusers.placing import goes_straight, in_4_bits, is_denoiser, place
-from generator.engines.diffusers.weights import Advance, Sources, numbers
+from generator.engines.diffusers.reading import size_of, told
+from generator.engines.diffusers.weights import Sources, weight_files
 
 _CROWDED = 512 * 1024**2
 """Bytes on the GPU above which this process holds a model; less is what CUDA's libraries left behind."""
@@ -117,8 +120,9 @@ def load_pipeline(
 ) -> DiffusionPipeline:
     """Load every component, the family's precise ones in float32, the others in the device's own type, and place it.
 
-    What the plan wants on the device is read right into its memory. `begin` is told how many bytes that is. Raises
-    `SetupError` where the folder does not fit the family, `torch.OutOfMemoryError` where the plan was too bold.
+    What the plan wants on the device is read right into its memory. `begin` is told how many bytes are to be read, and
+    gives what is told of each tensor, LoRA and placed component; what that raises ends the load. Raises `SetupError`
+    where the folder does not fit the family, `torch.OutOfMemoryError` where the plan was too bold.
     """
     folder = sources.folder
     for logging in (diffusers_logging, transformers_logging):
@@ -127,27 +131,30 @@ def load_pipeline(
     taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
     index = {name: kind for name, kind in sources.components().items() if name in taken}
     dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
-    sizes = {name: numbers(sources.at(name)) * dtypes[name].itemsize for name in index}
-    advance = begin(sum(sizes.values()))
+    files = {name: weight_files(sources.at(name)) for name in index}
+    advance = begin(size_of(file for them in (*files.values(), [file for _, file in sources.loras]) for file in them))
     parts: dict[str, object] = {}
     try:
         for name, (library, kind) in index.items():
-            if not sizes[name] and name not in sources.parts:
+            if not files[name] and name not in sources.parts:
                 continue  # tokenizer, scheduler …: small, and the pipeline's to load where they are its own
             loader = getattr(import_module(_package(library)), kind)
-            if not sizes[name]:
+            if not files[name]:
                 parts[name] = loader.from_pretrained(sources.at(name))
                 continue
-            advance(0)
             options: dict[str, object] = {"dtype": dtypes[name], "use_safetensors": True}
             if goes_straight(name, plan.placement):
                 options["device_map"] = {"": device}
             if plan.placement is Placement.QUANTISED and is_denoiser(name):
                 options["quantization_config"] = in_4_bits(dtypes[name])
-            parts[name] = loader.from_pretrained(sources.at(name), **options)
-            advance(sizes[name])
+            with told(sources.at(name), advance):
+                parts[name] = loader.from_pretrained(sources.at(name), **options)
+        for lora, file in sources.loras:
+            advance(0)
+            merge(family.pipeline, parts, lora, file)
+            advance(size_of([file]))
         pipe = family.assemble(sources, parts)
-        place(pipe, plan, device)
+        place(pipe, plan, device, lambda: advance(0))
     except torch.OutOfMemoryError:
         raise
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:

@@ -22,14 +22,15 @@ from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
+from generator.engines.diffusers.load_progress import LoadProgress
 from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.origins import find_all
 from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down, speed_up
 from generator.engines.diffusers.steering import Encodes, StepBar, replaced
 from generator.engines.diffusers.trial import works
-from generator.engines.diffusers.weights import Advance, find_all
 
 log = logging.getLogger(__name__)
 
@@ -61,20 +62,20 @@ class Runner:
 
     @classmethod
     def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None) -> Self:
-        """Get the weights and load them, told as `load` in bytes.
+        """Get the weights and load them, told as `LoadProgress` does.
 
         Raises `SetupError`, `RetryableError`, `NoRoomError`.
         """
         family = family_of(model)
         chosen = choose_device(device)
-        progress = _Bytes(context)
-        sources = find_all(model, progress.begin)
+        progress = LoadProgress(context)
+        sources = find_all(model, progress.fetching)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = None, choose_plan(model, plans, chosen)
         while pipe is None:
             log.info("%s goes onto %s %s.", model.name, chosen, plan.said)
             try:
-                pipe = load_pipeline(family, sources, chosen, plan, progress.begin)
+                pipe = load_pipeline(family, sources, chosen, plan, progress.reading)
             except torch.OutOfMemoryError as error:
                 free_memory(chosen)
                 lower = leaner(plans, plan, free_ram())
@@ -277,24 +278,6 @@ class _Delivery:
         if self._seen != self._plan.frames:
             raise ValueError(f"the model decoded {self._seen} frames of {self._plan.frames}")
         self._take = -1
-
-
-class _Bytes:
-    """The bytes of a load as progress: first those that are downloaded, then those that are read."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._done = 0
-        self._total = 0
-
-    def begin(self, size: int) -> Advance:
-        self._total += size
-        return self._advance
-
-    def _advance(self, count: int) -> None:
-        self._done += count
-        self._context.report("load", self._done, self._total)
-        self._context.raise_if_cancelled()
 
 
 def _fitted(job: Job, name: str) -> Image.Image:
