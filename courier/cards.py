@@ -14,6 +14,7 @@ from courier.buttons import Action, ButtonId
 from courier.message import Button, Message, Style
 from courier.wording import (
     bar,
+    bytes_of,
     count_of_takes,
     credits_of,
     model_of,
@@ -107,6 +108,8 @@ def _rendering(whole: WholeRequest, take: Take, place: Place | None, now: dateti
         doing = f"step {take.done} of {take.total}"
     elif take.phase == "part" and take.total:
         doing = f"about {100 * take.done // take.total} %"
+    elif take.phase == "load" and take.total:
+        doing = f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
     else:
         doing = PHASES.get(take.phase or "", "starting")
     rest = _rest(take, part, now)
@@ -117,15 +120,15 @@ def _rendering(whole: WholeRequest, take: Take, place: Place | None, now: dateti
 
 
 def _part(take: Take) -> float:
-    """How much of a running take is done, 0-1."""
-    if take.phase in {"step", "part"} and take.total:
+    """How much of a running take is done, or of its model's load before that, 0-1."""
+    if take.phase in {"load", "step", "part"} and take.total:
         return min(take.done / take.total, 1.0)
     return 1.0 if take.phase in _ALL_STEPS_DONE else 0.0
 
 
 def _rest(take: Take, part: float, now: datetime) -> float | None:
     """Seconds that a running take still needs, by its own pace; None while that says too little."""
-    if take.started_at is None or part < 0.1:
+    if take.started_at is None or part < 0.1 or take.phase == "load":
         return None
     return max((now - take.started_at).total_seconds(), 0.0) * (1 - part) / part
 

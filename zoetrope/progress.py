@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from clips.domain import TakeState
 from clips.requests import Take, WholeRequest
 from courier.cards import PHASES
+from courier.wording import bytes_of
 
 _WORDS = {
     TakeState.WAITING: "waiting",
@@ -54,4 +55,6 @@ def _words(take: Take) -> str:
         return f"step {take.done} of {take.total}"
     if take.phase == "part" and take.total:
         return f"about {100 * take.done // take.total} %"
+    if take.phase == "load" and take.total:
+        return f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
     return PHASES.get(take.phase or "", "starting")
