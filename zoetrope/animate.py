@@ -30,6 +30,7 @@ from clips.settings import Settings
 from zoetrope.offered import is_offered
 from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, Children, supervised
+from zoetrope.weights import terms_of_fetching
 
 _POLL = 0.2
 
@@ -56,7 +57,7 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         ask = await _prepare(pool, blobs, settings, order)
         console.print(_told(ask.plan, order), highlight=False, markup=False, soft_wrap=True)
         children = await stack.enter_async_context(supervised(settings.home / "logs"))
-        await _ensure_generator(children, pool, settings, dsn, order.spec.model)
+        await _ensure_generator(children, pool, settings, dsn, order.spec.model, console)
         request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
             whole = await children.guard(_watch(pool, request_id, order.spec.model, console))
@@ -127,7 +128,9 @@ async def _stored(pool: Pool, blobs: BlobStore, upload: bytes) -> StoredPhoto:
     return photo
 
 
-async def _ensure_generator(children: Children, pool: Pool, settings: Settings, dsn: str, model: str) -> None:
+async def _ensure_generator(
+    children: Children, pool: Pool, settings: Settings, dsn: str, model: str, console: Console
+) -> None:
     """A generator of our own for the while, unless one is alive that runs the model."""
 
     async def alive() -> bool:
@@ -135,6 +138,8 @@ async def _ensure_generator(children: Children, pool: Pool, settings: Settings, 
 
     if await alive():
         return
+    if terms := terms_of_fetching(Catalog.load(settings.catalog).find(model)):
+        console.print(terms, highlight=False, markup=False, soft_wrap=True)
     environment = {
         "DATABASE_URL": dsn,
         "ZOETROPE_BLOBS": settings.blobs_url,

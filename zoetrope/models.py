@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sized
 from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from clips.settings import Settings
 from clips.wishes import joined
+from courier.wording import bytes_of
 from zoetrope.weights import the_hub
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ console = Console()
 
 _GIB = 1024**3
 _INTERRUPTED = 130
+_LINE_EVERY = 30.0
+"""Seconds between lines of progress where there is no terminal."""
 _CARDS = (8, 12, 16, 24, 48, 80)
 Name = Annotated[str, typer.Argument(help="A model of the catalogue.")]
 Names = Annotated[list[str], typer.Argument(help="Models of the catalogue.")]
@@ -164,17 +168,25 @@ def _fetch(model: Model) -> bool:
 
 @contextmanager
 def _bytes(what: str) -> "Generator[Callable[[int], Callable[[int], None]]]":
-    """A bar of bytes. Yields what is told the sum, once or several times, and gives what is told of each part."""
+    """A bar of bytes, or a line now and then where none can be drawn. Yields what is told the sum, and gives what is
+    told of each part.
+    """
     columns = TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(what, total=0)
-        total = 0
+        done, told_at = 0, monotonic()
 
         def begin(size: int) -> "Callable[[int], None]":
-            nonlocal total
-            total += size
-            progress.update(bar, total=total)
-            return lambda count: progress.advance(bar, count)
+            def advance(count: int) -> None:
+                nonlocal done, told_at
+                done += count
+                progress.advance(bar, count)
+                if progress.disable and monotonic() >= told_at + _LINE_EVERY:
+                    told_at = monotonic()
+                    _tell(f"{what}: {bytes_of(done // 1000, size // 1000)}")
+
+            progress.update(bar, total=size)
+            return advance
 
         yield begin
 

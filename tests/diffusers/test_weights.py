@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_harness import Collected, Told, job_of, pipe_of
+from engine_harness import Collected, Report, Told, job_of, pipe_of
 from fake_hub import COMMIT, Hub, point_to
 from huggingface_hub import constants
 from safetensors.torch import save_file
@@ -51,6 +51,27 @@ async def test_weights_are_downloaded_once_with_their_bytes_told(hosted: Model, 
     again = await DiffusersEngine.load(hosted, "cpu", Told())
     await again.close()
     assert hub.served == []
+
+
+async def test_licence_and_what_it_forbids_are_logged_before_the_first_byte(
+    hosted: Model, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    strict = hosted.model_copy(update={"licence": "Some Licence 1.0", "forbids": "No clips of dragons."})
+    logged: list[int] = []
+
+    def cancel(_: Report) -> bool:
+        logged.append(caplog.text.count("from the hub, 0.0 GB. Licence: Some Licence 1.0. No clips of dragons."))
+        return True
+
+    with pytest.raises(CancelledError):
+        await DiffusersEngine.load(strict, "cpu", Told(cancel_at=cancel))
+    assert logged == [1] and hub.served == ["model_index.json"]
+    engine = await DiffusersEngine.load(strict, "cpu", Told())
+    await engine.close()
+    caplog.clear()
+    engine = await DiffusersEngine.load(strict, "cpu", Told())
+    await engine.close()
+    assert "Licence" not in caplog.text, "nothing comes"
 
 
 async def test_a_pinned_revision_is_the_one_that_is_asked_for(hosted: Model) -> None:
