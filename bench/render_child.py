@@ -13,6 +13,7 @@ import torch
 
 from bench.memory import contender
 from bench.render_checks import checks, decoding
+from bench.render_run import run
 from bench.render_ways import Task, ours, plain
 from bench.wan_weights import REAL, SMALL, save
 from clips.catalog import Speed
@@ -38,6 +39,7 @@ def _main(way: str, folder: str, device: str, *numbers: str) -> None:
         "ours": lambda: asyncio.run(ours(task, Speed.EXACT, checks if device.startswith("cuda") else None)),
         "balanced": lambda: asyncio.run(ours(task, Speed.BALANCED)),
         "decoding": lambda: decoding(task),
+        "run": lambda: asyncio.run(run(task)),
     }
     contender(ways[way])
 

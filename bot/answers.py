@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
 
-from bot.plans import TAKES
+from bot.plans import TAKES, count_takes
 from clips.catalog import Accepts, EngineKind, Model
-from clips.domain import Lane, RequestKind
+from clips.domain import ClipSpec, Lane, RequestKind
 from clips.errors import MemberError
 from clips.guilds import Rules
 from clips.inputs import InputRole
@@ -17,7 +17,7 @@ from clips.queue import Place
 from clips.requests import Ask
 from clips.wishes import wishes_named
 from courier.message import MOST_CHARACTERS
-from courier.wording import count_of_takes, credits_of, moment
+from courier.wording import count_of_takes, credits_of, moment, plural, price_of, seconds_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,16 +36,28 @@ class Accepted:
     now: datetime
 
 
+def foretold(spec: ClipSpec, model: Model, wish: Wish, rules: Rules) -> str:
+    """What is about to be made, before anything is fetched or set aside. Raises `MemberError` as `count_takes` does."""
+    plan = model.plan(spec, None)
+    takes = count_takes(wish, plan, rules)
+    price = "free in the relaxed lane" if wish.lane is Lane.RELAXED else f"for {price_of(plan, takes)}"
+    length = f"{seconds_of(plan.seconds)}{'' if takes == 1 else ' each'}"
+    uploads = (wish.photo_url, wish.end_photo_url, *(one.url for one in wish.references))
+    doing = "Reading what you sent…" if any(uploads) else "Getting in line…"
+    what = f"{count_of_takes(takes)} with {titled(model)}, {length}, {model.size_of(spec)}, {price}"
+    return f"**About to be made:** {what}. {doing}"
+
+
 def accepted(facts: Accepted) -> str:
     """What will come, when and where, and what it costs."""
     ask, plan = facts.ask, facts.ask.plan
     one = ask.takes == 1
-    clip = f"{plan.seconds:.1f} s{'' if one else ' each'}, {plan.width} × {plan.height}"
+    clip = f"{seconds_of(plan.seconds)}{'' if one else ' each'}, {plan.width} × {plan.height}"
     where = f"{'It appears' if one else 'They appear'} in <#{ask.channel_id}>"
     sentences = [
         f"**On its way:** {count_of_takes(ask.takes)} with {titled(facts.model)}, {clip}. {where}{_when(facts)}."
     ]
-    sentences += _otherwise(facts)
+    sentences += otherwise(ask, facts.wish, facts.model, facts.left_out) + _besides(ask, facts.model)
     if ask.lane is Lane.RELAXED:
         sentences.append("It is free in the relaxed lane, and renders when no fast work waits.")
         return "\n".join(sentences)
@@ -66,32 +78,36 @@ def accepted(facts: Accepted) -> str:
     return "\n".join(sentences)
 
 
-def _otherwise(facts: Accepted) -> list[str]:
-    """What comes otherwise than it was asked for, or than one may think."""
-    ask, model = facts.ask, facts.model
-    wished, comes = facts.wish.seconds, ask.plan.seconds
+def otherwise(ask: Ask, wish: Wish, model: Model, left_out: Sequence[Accepts]) -> list[str]:
+    """What comes otherwise than it was asked for. `left_out`: what its parent had and the model does not take."""
+    wished, comes = wish.seconds, ask.plan.seconds
     sentences: list[str] = []
     if model.length_from is Accepts.MOTION_VIDEO:
         sentences.append("It is as long as your motion video.")
     elif wished is not None and abs(wished - comes) > 0.25:
-        sentences.append(f"You asked for {wished:g} s; {comes:.1f} s is the nearest that {model.title} can.")
+        nearest = f"{seconds_of(comes)} is the nearest that {model.title} can"
+        sentences.append(f"You asked for {seconds_of(wished)}; {nearest}.")
+    return sentences + _left_out(model, left_out)
+
+
+def _left_out(model: Model, wishes: Sequence[Accepts]) -> list[str]:
+    return [f"{model.title} does not take {wishes_named(wishes)}: left out."] if wishes else []
+
+
+def _besides(ask: Ask, model: Model) -> list[str]:
+    """What one may think otherwise."""
+    sentences: list[str] = []
     if references := sum(one.role is InputRole.REFERENCE for one in ask.inputs):
         if references == 1:
             sentences.append("Your picture is a reference: who and what is on it appears, but it is no frame itself.")
         else:
             which = f"Your {references} pictures are references"
             sentences.append(f"{which}: who and what is on them appears, but none of them is a frame.")
-    if facts.left_out:
-        sentences.append(_left_out(model, facts.left_out))
     if ask.kind in {RequestKind.REROLL, RequestKind.RETRY} and Accepts.SEED not in model.accepts:
         sentences.append(
             f"{model.title} knows no seeds: what comes is new by chance, and cannot be made again exactly."
         )
     return sentences
-
-
-def _left_out(model: Model, wishes: Sequence[Accepts]) -> str:
-    return f"{model.title} does not take {wishes_named(wishes)}: left out."
 
 
 def _when(facts: Accepted) -> str:
@@ -119,16 +135,30 @@ def too_long(wanted: int, possible: int, wait: float, rules: Rules, *, free: boo
     return f"{late} Nothing was charged. {count_of_takes(possible)} would make it."
 
 
-def price_asked(ask: Ask, model: Model, rules: Rules, left_out: Sequence[Accepts]) -> str:
+def price_asked(ask: Ask, model: Model, rules: Rules, otherwise: Sequence[str]) -> str:
     """A click that costs real money, and more of it than the server lets a click cost unasked."""
     each, price = dollars_of(ask.plan.microdollars), dollars_of(ask.takes * ask.plan.microdollars)
-    seconds = f"{ask.plan.seconds:.1f} s"
+    seconds = seconds_of(ask.plan.seconds)
     takes = f"1 take of {seconds}" if ask.takes == 1 else f"{count_of_takes(ask.takes)} of {seconds}, each {each},"
     question = (
         f"**This costs {price} of real money:** {takes} with {model.title}. The host of this bot pays it, and this "
         f"server asks first above {dollars_of(rules.confirm_above)}. Nothing is charged yet."
     )
-    return f"{question} {_left_out(model, left_out)}" if left_out else question
+    return " ".join((question, *otherwise))
+
+
+def length_asked(ask: Ask, model: Model, wished: float, left_out: Sequence[Accepts]) -> str:
+    """The model renders no length near the one that the member asked for."""
+    comes, takes = seconds_of(ask.plan.seconds), count_of_takes(ask.takes)
+    if ask.lane is Lane.RELAXED:
+        price = f"{plural(ask.takes, 'is', 'are')} free in the relaxed lane"
+    else:
+        price = f"{plural(ask.takes, 'costs', 'cost')} {price_of(ask.plan, ask.takes)}"
+    question = (
+        f"**You asked for {seconds_of(wished)}, and the nearest that {model.title} renders is {comes}.** {takes} of "
+        f"that {price}. Nothing is charged yet. Take it so, or pick another model."
+    )
+    return " ".join((question, *_left_out(model, left_out)))
 
 
 def needed(missing: Sequence[Accepts], model: Model) -> str:

@@ -10,13 +10,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
-import aiohttp
 import discord
 
 from bot import answers, needs, offers, plans
+from bot.answering import Answer
 from bot.download import Downloads
 from bot.materials import Gatherer
 from clips import guilds, intakes, ledger, paid, queue
@@ -32,8 +31,6 @@ from clips.photo_process import PhotoReader
 from clips.postgres import Connection, Pool, retrying
 from clips.refusals import check_cap, check_paid
 from clips.requests import Ask
-from courier.message import MOST_CHARACTERS
-from courier.wording import cut
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +50,10 @@ class Stores:
 
 class _EndedElsewhereError(Exception):
     """Another process has refused this intake, and told the member so."""
+
+    def __init__(self, refusal: str) -> None:
+        super().__init__()
+        self.refusal = refusal
 
 
 class Intake:
@@ -121,10 +122,11 @@ class Intake:
         """Accept or refuse, and tell the member. `missing`: the permissions that the bot lacks in the channel."""
         refusal: str | None = None
         view: discord.ui.View | None = None
+        answer = Answer(client, opened)
         try:
-            text = await self._accept_or_offer(opened, missing)
-        except _EndedElsewhereError:
-            return
+            text = await self._accept_or_offer(opened, missing, answer)
+        except _EndedElsewhereError as ended:
+            text, view = ended.refusal, discord.utils.MISSING
         except MemberError as error:
             text = refusal = answers.refused(error)
             view = offers.view_of(error) if isinstance(error, offers.OfferError) else None
@@ -135,10 +137,12 @@ class Intake:
             # Written down before it is said: where even that fails the database is away, and `resume` will go on.
             if not await self._refuse(opened, refusal):
                 return
-        said = await _answer(client, opened, text, view)
+        said = await answer.say(text, view)
         # Said before it is written down: after a crash in between it is said once more in the same place.
         if refusal and said:
             await self._refuse(opened, refusal)
+        if said:
+            await answer.insist(text, view)
 
     async def _refuse(self, opened: intakes.Intake, refusal: str) -> bool:
         try:
@@ -148,17 +152,17 @@ class Intake:
             return False
         return True
 
-    async def _accept_or_offer(self, opened: intakes.Intake, missing: Sequence[str]) -> str:
+    async def _accept_or_offer(self, opened: intakes.Intake, missing: Sequence[str], answer: Answer) -> str:
         """As `_accept`; what it offers instead is kept."""
         try:
-            return await self._accept(opened, missing)
+            return await self._accept(opened, missing, answer)
         except offers.OfferError as offer:
             if offer.choices:
                 offer.draft_id = await intakes.save_draft(self._pool, opened.guild_id, opened.user_id, offer.wish)
             raise
 
-    async def _accept(self, opened: intakes.Intake, missing: Sequence[str]) -> str:
-        """Check, store, plan, enqueue. Returns the answer. Raises `MemberError`."""
+    async def _accept(self, opened: intakes.Intake, missing: Sequence[str], answer: Answer) -> str:
+        """Check, plan, tell, store, enqueue. Returns the last word. Raises `MemberError`."""
         guild_id = opened.guild_id
         rules = await guilds.rules(self._pool, guild_id)
         if block := await guilds.block(self._pool, guild_id, opened.user_id):
@@ -176,8 +180,13 @@ class Intake:
         offers.check_needs(needs.missing(wish, model), model, replace(opened.wish, model=model.name))
         spec = plans.specify(wish, model)
 
+        if model.length_from is None:
+            # Neither length nor price is the photo's: both are told while it is fetched.
+            answer.foretell(answers.foretold(spec, model, wish, rules))
         materials = await self._gatherer.gather(opened, wish)
-        spec = plans.as_long_as(spec, model, materials.motion_video)
+        if model.length_from is not None:
+            spec = plans.as_long_as(spec, model, materials.motion_video)
+            answer.foretell(answers.foretold(spec, model, materials.kept(wish), rules))
         plan = model.plan(spec, materials.shape)
         ask = Ask(
             interaction_id=opened.interaction_id,
@@ -199,10 +208,14 @@ class Intake:
             provider=model.provider,
             inputs=materials.inputs,
         )
-        kept = replace(materials.kept(wish), model=model.name)
+        # A yes to what is asked back is one to the real length.
+        seconds = wish.seconds if wish.seconds is None or model.length_from else plan.seconds
+        kept = replace(materials.kept(wish), model=model.name, seconds=seconds)
         if ask.provider is not None:
             check_cap(ask, approved[ask.provider])
-            offers.check_price(ask, model, rules, kept, left_out)
+            offers.check_price(ask, model, rules, kept, answers.otherwise(ask, wish, model, left_out))
+        offers.check_length(ask, model, kept, wish.seconds, left_out)
+        await answer.foretold()
         place, left = await self._enqueue(ask, rules, kept)
         self._stores.checkpoints.reached(Checkpoint.HELD)
         return answers.accepted(
@@ -239,7 +252,7 @@ class Intake:
             if new and place and ask.lane is Lane.FAST:
                 offers.check_wait(ask, place, rules, wish)
             if not await intakes.accept(conn, ask.interaction_id or 0, RequestId(request_id)) and new:
-                raise _EndedElsewhereError
+                raise _EndedElsewhereError(await intakes.refusal(conn, ask.interaction_id or 0) or "")
             if new and wish.confirmed_draft and not await intakes.use_draft(conn, wish.confirmed_draft, request_id):
                 raise MemberError(
                     "You said yes to that before: see `/my queue` and `/my clips`. Ask anew to have it made again."
@@ -270,24 +283,3 @@ def _missing_now(client: discord.Client, channel_id: ChannelId) -> list[str]:
     if not isinstance(channel, discord.abc.GuildChannel | discord.Thread):
         return []
     return _missing(channel.permissions_for(channel.guild.me), in_thread=isinstance(channel, discord.Thread))
-
-
-async def _answer(
-    client: discord.Client, opened: intakes.Intake, text: str, view: discord.ui.View | None = None
-) -> bool:
-    """Put the answer in place of “thinking…”; said twice, it stands there once. A dead token is no fault.
-
-    False: the network is away, and the answer may be worth another attempt.
-    """
-    if opened.token is None or client.application_id is None:
-        return True
-    webhook = discord.Webhook.partial(client.application_id, opened.token, client=client)
-    original: Any = "@original"  # the library's types know only numbers here; Discord knows this name
-    try:
-        await webhook.edit_message(original, content=cut(text, MOST_CHARACTERS), view=view)
-    except discord.HTTPException as error:
-        _log.info("the answer to interaction %d was not taken: %s", opened.interaction_id, error)
-    except (aiohttp.ClientError, OSError) as error:
-        _log.warning("interaction %d could not be answered: %s", opened.interaction_id, error)
-        return False
-    return True

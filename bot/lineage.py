@@ -22,7 +22,7 @@ def same_again(request: Request, kind: RequestKind) -> Wish:
         model=spec.model,
         motion=spec.motion,
         avoid=spec.avoid,
-        seconds=spec.seconds,
+        seconds=request.plan.seconds,
         size=spec.size,
         camera=spec.camera,
         strength=spec.strength,

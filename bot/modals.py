@@ -155,13 +155,13 @@ def _seconds(text: str) -> float:
         seconds = float(text.strip().lower().removesuffix("s").strip().replace(",", "."))
     except ValueError:
         seconds = 0.0
-    if not isfinite(seconds) or not 1 <= seconds <= 15:
+    if not isfinite(seconds) or not plans.SHORTEST <= seconds <= plans.LONGEST:
         raise MemberError(f"“{text.strip()[:40]}” is not a length. Open the form again and write seconds, 1 to 15.")
     return seconds
 
 
 def _written(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:g}"
+    return "" if seconds is None else f"{round(seconds, 2):g}"
 
 
 def _offered(catalog: Catalog, alive: set[str], approved: AbstractSet[str], wish: Wish) -> list[Model]:

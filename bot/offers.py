@@ -15,7 +15,10 @@ from clips.paid import dollars_of
 from clips.queue import Place
 from clips.requests import Ask
 from courier.buttons import ModalId, Purpose
-from courier.wording import count_of_takes
+from courier.wording import count_of_takes, seconds_of
+
+_NEAR = 0.5
+"""Seconds that a clip may be longer or shorter than asked for without a question; the answer tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,8 @@ def check_wait(ask: Ask, place: Place, rules: Rules, wish: Wish) -> None:
     raise OfferError(sentence, replace(wish, takes=possible), choices)
 
 
-def check_price(ask: Ask, model: Model, rules: Rules, wish: Wish, left_out: Sequence[Accepts]) -> None:
-    """Ask for a yes where a click costs more dollars than the server lets it without."""
+def check_price(ask: Ask, model: Model, rules: Rules, wish: Wish, otherwise: Sequence[str]) -> None:
+    """Ask for a yes where a click costs more dollars than the server lets it without. `otherwise`: told with it."""
     each = ask.plan.microdollars
     price = each * ask.takes
     if price <= max(rules.confirm_above, wish.confirmed):
@@ -59,8 +62,19 @@ def check_price(ask: Ask, model: Model, rules: Rules, wish: Wish, left_out: Sequ
     if ask.takes > 1:
         one = Choice(f"Only 1 take for {dollars_of(each)}", Purpose.CONFIRM_ONE, discord.ButtonStyle.secondary)
         choices.append(one)
-    question = answers.price_asked(ask, model, rules, left_out)
+    question = answers.price_asked(ask, model, rules, otherwise)
     raise OfferError(question, replace(wish, takes=ask.takes, confirmed=price), choices)
+
+
+def check_length(ask: Ask, model: Model, wish: Wish, wished: float | None, left_out: Sequence[Accepts]) -> None:
+    """Ask for a yes where the model renders nothing within half a second of the `wished` length.
+
+    `wish` has the real one, which the yes is to.
+    """
+    if wished is None or model.length_from is not None or abs(wished - ask.plan.seconds) <= _NEAR:
+        return
+    label = f"Make {count_of_takes(ask.takes)} of {seconds_of(ask.plan.seconds)}"
+    raise OfferError(answers.length_asked(ask, model, wished, left_out), wish, [Choice(label, Purpose.ACCEPT)])
 
 
 def check_needs(missing: Sequence[Accepts], model: Model, wish: Wish) -> None:

@@ -11,14 +11,24 @@ from clips.guilds import Rules
 from clips.inputs import StoredVideo
 from clips.intakes import Wish
 
-SECONDS = 5.0
 TAKES = 3
 """What comes where the member left the choice to us."""
+SHORTEST, LONGEST = 1.0, 15.0
+"""Seconds that can be asked for."""
 
 
 def may_use(model: Model, lane: Lane, approved: AbstractSet[str]) -> bool:
     """May a model run here? Who is paid for it must be approved, and the relaxed lane pays nobody."""
     return model.provider is None or (model.provider in approved and lane is Lane.FAST)
+
+
+def offered(wish: Wish, catalog: Catalog, alive: AbstractSet[str], approved: AbstractSet[str]) -> list[Model]:
+    """The models at work that may be used here, on the wish's platform and in its lane."""
+    return [
+        model
+        for model in catalog
+        if model.name in alive and wish.platform in {None, model.engine} and may_use(model, wish.lane, approved)
+    ]
 
 
 def choose_model(
@@ -27,38 +37,34 @@ def choose_model(
     """The model named; else the server's default; else the best alive, which is a paid one only where there is no
     other. Raises `MemberError` if none can do it.
     """
-    offered = [
-        model
-        for model in catalog
-        if model.name in alive and wish.platform in {None, model.engine} and may_use(model, wish.lane, approved)
-    ]
+    at_work = offered(wish, catalog, alive, approved)
     if wish.model is not None:
         model = catalog.find(wish.model)
         if wish.platform not in {None, model.engine}:
             raise MemberError(f"{model.title} runs on {model.engine}, not on {wish.platform}. Leave one of them out.")
         if model.name not in alive:
-            raise MemberError(f"No generator that runs {model.title} has been seen for 10 minutes. {_instead(offered)}")
+            raise MemberError(f"No generator that runs {model.title} has been seen for 10 minutes. {_instead(at_work)}")
         return model
-    if not offered:
+    if not at_work:
         where = f" on {wish.platform}" if wish.platform else ""
         raise MemberError(f"No generator has been at work{where} for 10 minutes. Try again later, or tell the staff.")
-    for model in offered:
+    for model in at_work:
         if model.name == default:
             return model
-    plain = [model for model in offered if model.takes_photo and model.needs <= {Accepts.PHOTO}]
+    plain = [model for model in at_work if model.takes_photo and model.needs <= {Accepts.PHOTO}]
     return min(
-        plain or offered,
+        plain or at_work,
         key=lambda model: (model.engine is EngineKind.SKETCH, model.paid, "quality" not in model.goals),
     )
 
 
-def specify(wish: Wish, model: Model) -> ClipSpec:
-    """The wish in full. Raises `MemberError` for what the model would ignore or cannot do."""
-    spec = ClipSpec(
+def spec_of(wish: Wish, model: Model) -> ClipSpec:
+    """The wish in full, whether the model can do it or not."""
+    return ClipSpec(
         model=model.name,
         motion=wish.motion,
         avoid=wish.avoid,
-        seconds=min(SECONDS, model.longest) if wish.seconds is None or model.length_from else wish.seconds,
+        seconds=model.seconds(wish.seconds, wish.size),
         size=wish.size,
         camera=wish.camera,
         strength=wish.strength,
@@ -71,6 +77,11 @@ def specify(wish: Wish, model: Model) -> ClipSpec:
         subject=wish.subject,
         speed=wish.speed,
     )
+
+
+def specify(wish: Wish, model: Model) -> ClipSpec:
+    """The wish in full. Raises `MemberError` for what the model would ignore or cannot do."""
+    spec = spec_of(wish, model)
     model.check(spec, given(wish))
     return spec
 
@@ -112,7 +123,7 @@ def count_takes(wish: Wish, plan: Plan, rules: Rules) -> int:
     return wish.takes
 
 
-def _instead(offered: list[Model]) -> str:
-    if not offered:
+def _instead(at_work: list[Model]) -> str:
+    if not at_work:
         return "Try again later."
-    return f"At work now: {', '.join(model.title for model in offered)}."
+    return f"At work now: {', '.join(model.title for model in at_work)}."

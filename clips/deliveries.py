@@ -52,10 +52,13 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a message is. `failure`: it can never be posted (any more), and why."""
+    """Where a message is. `failure`: it can never be posted (any more), and why; `trouble`: it cannot before a person
+    has mended this.
+    """
 
     message_id: MessageId | None
     failure: str | None
+    trouble: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,17 +91,18 @@ _SENDING = """
 _POSTED = """
     UPDATE deliveries SET posted_rev = greatest(posted_rev, $3), posted_at = clock_timestamp(), message_id = $4,
         sending = false, attached = $5, mentioned_at = CASE WHEN $6 THEN clock_timestamp() ELSE mentioned_at END,
-        closed = $7, attempts = 0, refusals = 0, lease_owner = NULL, lease_until = NULL
+        closed = $7, attempts = 0, refusals = 0, trouble = NULL, lease_owner = NULL, lease_until = NULL
     WHERE delivery_id = $1 AND lease_owner = $2 RETURNING true
 """
-# The reply stands, or never will: the card may go.
+# The reply stands, or never will, and the card may go; or the card has to tell what keeps it.
 _HAND_OVER = """
     UPDATE deliveries SET wanted_rev = wanted_rev + 1
     WHERE request_id = $1 AND kind = 'card' AND failure IS NULL
 """
 _LATER = """
-    UPDATE deliveries SET next_at = clock_timestamp() + $3,
-        attempts = attempts + 1 - $4::int, refusals = refusals + $4::int, lease_owner = NULL, lease_until = NULL
+    UPDATE deliveries SET next_at = clock_timestamp() + $3, trouble = coalesce($4, trouble),
+        attempts = attempts + ($4 IS NULL)::int, refusals = refusals + ($4 IS NOT NULL)::int,
+        lease_owner = NULL, lease_until = NULL
     WHERE delivery_id = $1 AND lease_owner = $2
 """
 _DEAD = """
@@ -124,7 +128,7 @@ _BLOCK = """
     INSERT INTO discord_blocks (scope, blocked_until) VALUES ($1, clock_timestamp() + $2)
     ON CONFLICT (scope) DO UPDATE SET blocked_until = greatest(discord_blocks.blocked_until, excluded.blocked_until)
 """
-_STANDING = "SELECT message_id, failure FROM deliveries WHERE request_id = $1 AND guild_id = $2 AND kind = $3"
+_STANDING = "SELECT message_id, failure, trouble FROM deliveries WHERE request_id = $1 AND guild_id = $2 AND kind = $3"
 _NOTIFY = "SELECT pg_notify('deliveries', '')"
 
 
@@ -188,9 +192,15 @@ async def mark_posted(pool: Pool, delivery: Delivery, posted: Posted) -> bool:
     return await retrying(pool, mark)
 
 
-async def try_later(pool: Pool, delivery: Delivery, pause: timedelta, *, refused: bool = False) -> None:
-    """Let go after a failure that may pass. `refused`: a person has to mend something first."""
-    await pool.execute(_LATER, delivery.delivery_id, delivery.owner, pause, int(refused))
+async def try_later(pool: Pool, delivery: Delivery, pause: timedelta, *, trouble: str | None = None) -> None:
+    """Let go after a failure that may pass. `trouble`: what a person has to mend first, for members to read."""
+
+    async def mark(conn: Connection) -> None:
+        if trouble is not None and delivery.kind is DeliveryKind.REPLY:
+            await _hand_over(conn, delivery)
+        await conn.execute(_LATER, delivery.delivery_id, delivery.owner, pause, trouble)
+
+    await retrying(pool, mark)
 
 
 async def give_up(pool: Pool, delivery: Delivery, why: str) -> None:
@@ -233,4 +243,4 @@ async def block(pool: Pool, scope: str, pause: timedelta) -> None:
 async def standing(pool: Pool, guild_id: GuildId, request_id: RequestId, kind: DeliveryKind) -> Standing | None:
     """Where a request's card or reply stands in its channel. None: there is no such request in this server."""
     row = await pool.fetchrow(_STANDING, request_id, guild_id, kind)
-    return Standing(row["message_id"], row["failure"]) if row else None
+    return Standing(row["message_id"], row["failure"], row["trouble"]) if row else None

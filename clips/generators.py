@@ -32,7 +32,7 @@ class Orders:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A generator that is alive, as its host sees it. `take`: the one that it renders."""
+    """A generator that is alive, as its host sees it. `take`: the one that it renders, its last claim."""
 
     name: str
     machine: str
@@ -61,7 +61,8 @@ _FREE = """
     ON CONFLICT (machine) DO UPDATE SET free_at = clock_timestamp(), ordered_at = clock_timestamp()
 """
 _KNOWN = """
-    SELECT g.*, (SELECT min(take_id) FROM takes t WHERE t.state = 'running' AND t.generator_id = g.generator_id) AS take
+    SELECT g.*, (SELECT take_id FROM takes t WHERE t.state = 'running' AND t.generator_id = g.generator_id
+                     ORDER BY started_at DESC LIMIT 1) AS take
     FROM generators g WHERE seen_at > clock_timestamp() - $1::interval ORDER BY machine, name
 """
 

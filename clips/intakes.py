@@ -111,6 +111,7 @@ _ACCEPT = """
 _REFUSE = """
     UPDATE intakes SET finished_at = now(), refusal = $2 WHERE interaction_id = $1 AND finished_at IS NULL
 """
+_REFUSAL = "SELECT refusal FROM intakes WHERE interaction_id = $1"
 _FORGET = """
     WITH tokens AS (UPDATE intakes SET token = NULL WHERE token IS NOT NULL AND created_at < now() - $1::interval)
     DELETE FROM drafts WHERE created_at < now() - interval '7 days'
@@ -155,6 +156,11 @@ async def accept(conn: Connection, interaction_id: int, request_id: RequestId) -
 async def refuse(pool: Pool, interaction_id: int, refusal: str) -> None:
     """The intake ended with a refusal, in the words that the member reads."""
     await pool.execute(_REFUSE, interaction_id, refusal)
+
+
+async def refusal(conn: Connection | Pool, interaction_id: int) -> str | None:
+    """What the member was told where the intake ended with a refusal."""
+    return await conn.fetchval(_REFUSAL, interaction_id)
 
 
 async def forget_old(pool: Pool) -> None:

@@ -108,21 +108,7 @@ _TROUBLES = """
 _PLACE = """
     SELECT * FROM place_of($1), rest_of((SELECT model FROM takes WHERE request_id = $1 LIMIT 1))
 """
-# A newcomer joins at the present virtual time: about one take of every flow that waits goes before its first one. None
-# waits while a generator is free.
-_WAITS = """
-    SELECT model, CASE WHEN resting AND until IS NULL THEN 'infinity' WHEN heads + at_work < generators THEN seconds
-                       ELSE seconds + pace_of(model) * (busy + queued) / 1000 / generators END AS seconds FROM (
-        SELECT model, sum(coalesce(room, 1)) AS generators
-        FROM generators CROSS JOIN LATERAL unnest(models, rooms) AS offered (model, room)
-        WHERE seen_at > clock_timestamp() - interval '30 seconds' GROUP BY 1) live,
-        (SELECT count(*) AS heads, coalesce(sum(queued_ms::double precision / (waiting + ready)), 0) AS queued
-         FROM flows WHERE lane = 'fast' AND waiting + ready + running > 0 AND waiting + ready > 0) flows,
-        (SELECT count(*) AS at_work,
-             coalesce(sum(greatest(cost_ms - extract(epoch FROM clock_timestamp() - started_at) * 1000, 0)), 0) AS busy
-         FROM takes WHERE state = 'running') running,
-        rest_of(model)
-"""
+_WAITS = "SELECT * FROM waits()"
 
 
 async def enqueue(conn: Connection, ask: Ask, *, role_weight: float = 1.0) -> tuple[RequestId, bool]:

@@ -22,12 +22,14 @@ from courier.wording import (
     plural,
     prompt_of,
     quote_of,
+    seconds_of,
     sentence,
     takes_named,
 )
 
 PHASES = {
     "load": "loading the model",
+    "warm": "warming the model up",
     "queue": "in line where it is rendered",
     "encode": "reading the photo",
     "decode": "drawing the frames",
@@ -41,10 +43,13 @@ _SOON = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ReplyState:
-    """What came of the reply: the card stays until it is there. `failure`: it can never be posted, and why."""
+    """What came of the reply: the card stays until it is there. `failure`: it can never be posted, and why;
+    `trouble`: it cannot before this is mended.
+    """
 
     posted: bool = False
     failure: str | None = None
+    trouble: str | None = None
 
 
 def card(
@@ -59,6 +64,11 @@ def card(
         return _unposted(whole, model, reply.failure)
     if reply.posted or reply.failure is not None:
         return None
+    if reply.trouble is not None:
+        head = (
+            f"**Finished, but the answer cannot be posted yet.** {reply.trouble} It is tried again for about an hour."
+        )
+        return Message(_lines(head, whole, model))
     return Message(_lines("**Finished.** The answer is being posted.", whole, model))
 
 
@@ -189,7 +199,7 @@ def _unposted(whole: WholeRequest, model: Model | None, failure: str) -> Message
 
 def _lines(head: str, whole: WholeRequest, model: Model | None) -> str:
     request = whole.request
-    details = [model_of(request, model), f"{request.plan.seconds:.1f} s"]
+    details = [model_of(request, model), seconds_of(request.plan.seconds)]
     details.append(count_of_takes(request.takes))
     if not whole.ended:
         details.append(quote_of(request))

@@ -93,7 +93,7 @@ class Messenger:
         else:
             other = await deliveries.standing(self._pool, delivery.guild_id, delivery.request_id, DeliveryKind.REPLY)
             if other is not None:
-                state = ReplyState(posted=other.message_id is not None, failure=other.failure)
+                state = ReplyState(posted=other.message_id is not None, failure=other.failure, trouble=other.trouble)
         return card(whole, model=model, place=place, reply=state, now=datetime.now(UTC))
 
     async def _send(

@@ -13,7 +13,7 @@ from courier.wording import count_of_takes, cut, model_of, price_of, prompt_of
 def vary(whole: WholeRequest, take: Take, *, takes: int) -> Message:
     """The choice between a subtle and a strong variation of a take; either makes `takes`."""
     request = whole.request
-    price = "free" if request.lane is Lane.RELAXED else f"at most {price_of(request, takes)}"
+    price = "free" if request.lane is Lane.RELAXED else f"at most {price_of(request.plan, takes)}"
     return Message(
         f"**Vary take {take.index}** · {prompt_of(request)}\n"
         "**Subtle** keeps the motion and changes its details; **Strong** keeps the idea and moves anew.\n"
@@ -55,7 +55,7 @@ def recipe(whole: WholeRequest, take: Take, model: Model | None, details: Mappin
         "seed": take.seed,
         "size": f"{request.plan.width}x{request.plan.height}",
         "frames": f"{request.plan.frames} at {request.plan.fps} a second",
-        "price": price_of(request, 1),
+        "price": price_of(request.plan, 1),
         **details,
     }
     # Grave accents would end the block early.

@@ -130,7 +130,7 @@ class Courier:
         match judge(error, delivery.attempts, delivery.refusals):
             case Later(pause, why, refused):
                 log.warning("Delivery %s waits %.0f s: %s", delivery.delivery_id, pause.total_seconds(), why)
-                await deliveries.try_later(self._pool, delivery, pause, refused=refused)
+                await deliveries.try_later(self._pool, delivery, pause, trouble=why if refused else None)
             case Never(why):
                 log.warning("Delivery %s is given up: %s", delivery.delivery_id, why)
                 await deliveries.give_up(self._pool, delivery, why)

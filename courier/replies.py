@@ -18,6 +18,7 @@ from courier.wording import (
     plural,
     prompt_of,
     reason,
+    seconds_of,
     sentence,
     takes_named,
 )
@@ -71,7 +72,7 @@ def _takes(whole: WholeRequest, model: Model | None, unattached: Mapping[TakeId,
         " · ".join(
             (
                 model_of(request, model),
-                f"{request.plan.seconds:.1f} s",
+                seconds_of(request.plan.seconds),
                 f"{request.plan.width} \N{MULTIPLICATION SIGN} {request.plan.height}",
                 _cost(whole),
             )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from clips.catalog import EngineKind, Model
-from clips.domain import Lane
+from clips.domain import Lane, Plan
 from clips.paid import dollars_of
 from clips.requests import Request
 
@@ -49,6 +49,11 @@ def credits_of(amount: int) -> str:
 
 def count_of_takes(count: int) -> str:
     return f"{count} {plural(count, 'take', 'takes')}"
+
+
+def seconds_of(seconds: float) -> str:
+    """A length to the hundredth, as a model renders it: `5.04 s`, `5 s`."""
+    return f"{round(seconds, 2):g} s"
 
 
 def takes_named(indexes: Sequence[int], *, of_several: bool = True) -> str:
@@ -104,10 +109,10 @@ def quote_of(request: Request) -> str:
     """What all its takes can cost at most."""
     if request.lane is Lane.RELAXED:
         return "relaxed lane, free"
-    return f"at most {price_of(request, request.takes)}"
+    return f"at most {price_of(request.plan, request.takes)}"
 
 
-def price_of(request: Request, takes: int) -> str:
-    """What so many takes of a request's kind cost in credits, and in dollars where somebody bills it."""
-    dollars = f" and {dollars_of(request.plan.microdollars * takes)}" if request.provider else ""
-    return f"{credits_of(request.plan.credits * takes)}{dollars}"
+def price_of(plan: Plan, takes: int) -> str:
+    """What so many takes cost in credits, and in dollars where somebody bills them."""
+    dollars = f" and {dollars_of(plan.microdollars * takes)}" if plan.microdollars else ""
+    return f"{credits_of(plan.credits * takes)}{dollars}"

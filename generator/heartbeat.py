@@ -23,7 +23,6 @@ from clips import queue
 from clips.domain import Progress
 from clips.errors import RetryableError
 from clips.postgres import OUTAGE, Pool, Session, connect_pool
-from clips.queue import Claim
 from generator.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -97,12 +96,11 @@ class Heartbeat:
         await asyncio.to_thread(self._thread.join, 15.0)
 
     @contextmanager
-    def watching(self, claim: Claim) -> Generator[Watch]:
+    def watching(self, watch: Watch) -> Generator[None]:
         """Keep the lease of a take for the length of the block. From one thread."""
-        watch = Watch(claim)
         self._watches = (*self._watches, watch)
         try:
-            yield watch
+            yield
         finally:
             self._watches = tuple(other for other in self._watches if other is not watch)
 

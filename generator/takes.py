@@ -1,5 +1,6 @@
 """One take from its claim to its record: fetch the photo, load the engine, render into the encoder, store, record.
 
+What comes after the render needs no engine, and shares nothing with the take that the engine renders meanwhile.
 Every step can be repeated, and each outcome is decided by the database: what is left behind by a crash in between is a
 lease that runs out, a blob that nothing refers to, and a folder that the next start clears.
 """
@@ -78,13 +79,12 @@ async def make(shop: Workshop, watch: Watch) -> Ended:
         watch.raise_if_cancelled()
         memory = TakeMemory(shop.pool, watch, model, shop.checkpoints)
         job = Job(request.spec, request.plan, inputs, [take], Path(folder), memory)
-        clip = await _render(engine, job, Path(folder, "clip.mp4"), watch, shop.checkpoints)
+        clip, manner = await _render(engine, job, Path(folder, "clip.mp4"), watch, shop.checkpoints)
         shop.checkpoints.reached(Checkpoint.ENCODED)
         watch.report("store", 0, 1)
         master = await insist(watch, lambda: shop.blobs.put(shop.pool, clip.path, CLIP_TYPE))
     shop.checkpoints.reached(Checkpoint.STORED)
-    manner = engine.manner if isinstance(engine, Parkable) else {}
-    recipe = Recipe.of(request, take, model, {**versions(model), **manner}).as_json()
+    recipe = Recipe.of(request, take, model, engine, {**versions(model), **manner}).as_json()
     ended = await insist(
         watch, lambda: queue.record(shop.pool, watch.claim, master, clip, watch.gpu, recipe), last=True
     )
@@ -124,12 +124,19 @@ async def _fetch_one(blobs: BlobStore, sha256: Sha256, path: Path) -> None:
         raise MemberError(f"The {what} is not stored any more. Upload it again.") from error
 
 
-async def _render(engine: Engine, job: Job, path: Path, watch: Watch, checkpoints: Checkpoints) -> Encoded:
-    """Render and encode at once. The engine's time is measured; loading and the encoder's last frames are free."""
+async def _render(
+    engine: Engine, job: Job, path: Path, watch: Watch, checkpoints: Checkpoints
+) -> tuple[Encoded, Mapping[str, str]]:
+    """Render and encode at once: the clip, and the manner in which it was rendered. The engine's time is measured;
+    loading and the encoder's last frames are free.
+    """
     with _Reel(path, job.plan, watch, checkpoints) as reel:
         with watch.measuring():
             await engine.render(job, reel, watch)
-        return await asyncio.to_thread(reel.finish)
+        # Once the engine is known to be free, another take may change its manner, or close it to make room.
+        manner = engine.manner if isinstance(engine, Parkable) else {}
+        watch.rendered.set()
+        return await asyncio.to_thread(reel.finish), manner
 
 
 class _Reel:

@@ -3,6 +3,7 @@
 Plain attributes, each replaced as a whole by one thread at a time: nothing here needs a lock.
 """
 
+from asyncio import Event
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -19,6 +20,8 @@ class Watch:
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
         self.progress = Progress("load", 0, 0)
+        self.rendered = Event()
+        """The worker's own: the engine is free again, and what is left of the take does not need it."""
         self._moved_at = monotonic()
         self._heard = Beat.OURS
         self._stopping = False

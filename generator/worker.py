@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 _POLL = 5.0
 """Seconds after which the queue is asked again though no notice came."""
 GRACE = 5.0
-"""Seconds that an engine has for noticing that it is to stop."""
+"""Seconds that an engine has for noticing that it is to stop, and a rendered take for being stored and recorded."""
 
 
 class _StuckError(StoppingError):
@@ -34,6 +34,10 @@ class _StuckError(StoppingError):
 class Worker:
     """`at_once` takes at a time, of the workshop's models and while its gate is open. During a rest nothing new: what
     is rendered elsewhere, behind a gate, is paid for and lies there for an hour only, so it is fetched all the same.
+
+    What is rendered here makes room for the next take as soon as its engine is free, and is encoded to the end, stored
+    and recorded beside that one; no more than `at_once` takes of the kind, so that a blob store which is away holds up
+    the work instead of drowning in it.
 
     The heartbeat keeps their leases; whoever announces the generator is none of its business.
     """
@@ -63,7 +67,7 @@ class Worker:
         self._lease = lease
         self._at_once = at_once
         self._gate = gate
-        self._working: set[asyncio.Task[None]] = set()
+        self._working: dict[asyncio.Task[None], Watch] = {}
         self._resting = resting
         self._offered = offered or (lambda: list(shop.models))
 
@@ -73,21 +77,41 @@ class Worker:
         forget = self._notices.call(queue.CANCELLED, lambda _: self._heartbeat.hurry())
         try:
             while not self._stopping.asked.is_set():
-                claim = await self._claim() if len(self._working) < self._at_once and self._open else None
+                claim = await self._claim() if self._has_room and self._open else None
                 if claim is None:
                     await self._pause(ready)
                 else:
-                    self._working.add(asyncio.create_task(self._work(claim), name=f"take {claim.take_id}"))
+                    watch = Watch(claim)
+                    self._working[asyncio.create_task(self._work(watch), name=f"take {claim.take_id}")] = watch
                 self._raise_what_failed()
-            while self._working:
-                await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
-                self._raise_what_failed()
+            await self._finish()
+        except FatalEngineError:
+            if not self._stopping.asked.is_set():
+                self._stopping.ask()
+            await self._finish()  # what is rendered already is worth as much as at any other end
+            raise
         finally:
             forget()
             for task in self._working:
                 task.cancel()
             if self._working:
                 await asyncio.wait(self._working)
+
+    async def _finish(self) -> None:
+        """Until all takes under way have ended."""
+        while self._working:
+            await asyncio.wait(self._working, return_when=asyncio.FIRST_COMPLETED)
+            self._raise_what_failed()
+
+    @property
+    def _has_room(self) -> bool:
+        if self._gate:  # no GPU of ours stands idle meanwhile
+            return len(self._working) < self._at_once
+        return len(self._rendering) < self._at_once and len(self._working) < 2 * self._at_once
+
+    @property
+    def _rendering(self) -> list[Watch]:
+        return [watch for watch in self._working.values() if not watch.rendered.is_set()]
 
     @property
     def _open(self) -> bool:
@@ -98,8 +122,9 @@ class Worker:
         return self._resting is not None and self._resting.at_rest
 
     def _raise_what_failed(self) -> None:
-        ended = {task for task in self._working if task.done()}
-        self._working -= ended
+        ended = [task for task in self._working if task.done()]
+        for task in ended:
+            del self._working[task]
         for task in ended:
             task.result()
 
@@ -122,16 +147,18 @@ class Worker:
         waits: set[asyncio.Task[object]] = {asyncio.create_task(self._stopping.asked.wait())}
         if self._gate and not self._gate.open:
             waits.add(asyncio.create_task(self._gate.opens()))
-        elif len(self._working) < self._at_once:
+        elif self._has_room:
             waits.add(asyncio.create_task(ready.wait(_POLL)))
-        await asyncio.wait(waits | self._working, return_when=asyncio.FIRST_COMPLETED)
+        else:
+            waits |= {asyncio.create_task(watch.rendered.wait()) for watch in self._rendering}
+        await asyncio.wait(waits | self._working.keys(), return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
-    async def _work(self, claim: Claim) -> None:
+    async def _work(self, watch: Watch) -> None:
         """Make a take, and tell the queue how it ended."""
-        pool = self._shop.pool
-        with self._heartbeat.watching(claim) as watch:
+        pool, claim = self._shop.pool, watch.claim
+        with self._heartbeat.watching(watch):
             try:
                 ended = await self._bounded(watch)
             except LeaseLostError as lost:
@@ -165,11 +192,14 @@ class Worker:
         try:
             await asyncio.wait({making, due, paused}, return_when=asyncio.FIRST_COMPLETED)
             if paused.done():
-                watch.stop()
+                if not watch.rendered.is_set():
+                    watch.stop()
                 await asyncio.wait({making, due}, return_when=asyncio.FIRST_COMPLETED)
             if not making.done():
                 watch.stop()
                 await asyncio.wait({making}, timeout=GRACE)
+            if not making.done() and watch.rendered.is_set():
+                raise StoppingError(f"what was rendered was not stored within {GRACE:g} s")
             if not making.done():
                 raise _StuckError(f"the engine did not stop within {GRACE:g} s")
             return making.result()

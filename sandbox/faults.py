@@ -78,6 +78,8 @@ class Faults:
             fault = self.take(request.method, request.path) if reachable else None
             if fault is None:
                 return await handler(request)
+            if request.content_type == "application/json":
+                await request.read()  # what has come in takes effect, though its sender may not wait for that
             await asyncio.sleep(fault.delay)
             if fault.drop_before:
                 return _cut(request)

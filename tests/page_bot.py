@@ -157,15 +157,23 @@ def build_bot(media: Path) -> Bot:
         strength: str | None = None,
         end_photo: discord.Attachment | None = None,
         spoiler: bool = False,  # noqa: FBT001, FBT002 - an option
+        length: app_commands.Range[float, 1, 15] | None = None,
     ) -> None:
         await interaction.response.defer(thinking=True)
         files = [_file(media / f"take-{number}.mp4", spoiler=spoiler) for number in (1, 2)[:takes]]
-        words = f"{interaction.user.mention} {photo.filename}: {motion} · {model} · {takes} · {strength} · <t:{60}:R>"
+        given = f"{motion} · {model} · {takes} · {strength} · {length}"
+        words = f"{interaction.user.mention} {photo.filename}: {given} · <t:{60}:R>"
         await interaction.followup.send(words, files=files, view=Reply())
 
     @animate.autocomplete("model")
     async def models(_: discord.Interaction, typed: str) -> list[app_commands.Choice[str]]:
         return [app_commands.Choice(name=one, value=one.lower()) for one in MODELS if typed.lower() in one.lower()]
+
+    @animate.autocomplete("length")
+    async def lengths(_: discord.Interaction, typed: str) -> list[app_commands.Choice[float]]:
+        offered = {2.04: "2.04 s · 111 credits", 5.04: "5.04 s · 273 credits"}
+        wanted = "" if isinstance(typed, float) else typed
+        return [app_commands.Choice(name=name, value=one) for one, name in offered.items() if name.startswith(wanted)]
 
     @mine.command(description="What you are waiting for")
     async def queue(interaction: discord.Interaction) -> None:

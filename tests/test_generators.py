@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -51,7 +52,8 @@ async def rendered(pool: Pool, generator_id: UUID, seconds: float, plan: Plan = 
     await minute(pool, user_id=99, plan=plan)
     claim = await queue.claim(pool, generator_id, ["sketch"], [], LEASE)
     assert claim is not None
-    await queue.record(pool, claim, Sha256(MASTER), CLIP, timedelta(seconds=seconds), {})
+    clip = replace(CLIP, width=plan.width, height=plan.height)
+    await queue.record(pool, claim, Sha256(MASTER), clip, timedelta(seconds=seconds), {})
 
 
 async def orders(pool: Pool, machine: str) -> Orders:
@@ -278,6 +280,21 @@ async def test_another_size_and_another_device_are_learnt_for_themselves(asked: 
     assert small.ends_in == pytest.approx(60 * (0.25 + 10) / 2), (
         "of this size nothing is known but the model's last renders"
     )
+
+
+async def test_a_newcomer_is_told_of_each_take_at_the_pace_of_its_model_and_size(asked: Pool):
+    attic = await alive(asked, "attic")
+    await queue.announce(asked, attic, "attic:1", ["sketch", "wan"], [])
+    await rendered(asked, attic, 15)
+    await rendered(asked, attic, 120, SMALL)
+    small, usual = await minute(asked, 11, SMALL), await minute(asked, 12)
+    assert await claimed(asked, attic, "sketch") == small
+    assert await queue.waits(asked) == {model: pytest.approx(120 + 15, abs=2) for model in ("sketch", "wan")}
+    # One of a model that nobody has rendered yet takes what its price says.
+    await enqueued(asked, ask_for(1, 13, takes=1, plan=MINUTE, model="wan"))
+    assert (await queue.waits(asked))["wan"] == pytest.approx(120 + 15 + 60, abs=2)
+    await queue.cancel(asked, usual)
+    assert (await queue.waits(asked))["sketch"] == pytest.approx(120 + 60, abs=2)
 
 
 async def test_a_cancelled_take_teaches_nothing(asked: Pool):

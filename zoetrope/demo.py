@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from clips import requests
+from clips import intakes, requests
 from clips.catalog import Catalog
 from clips.domain import RequestId
 from clips.embedded import embedded
@@ -205,11 +205,12 @@ async def _accepted(pool: Pool, member: Member, interaction_id: str) -> RequestI
     """The request that a command led to. Raises `MemberError` with the refusal, if it was refused."""
     deadline = time.monotonic() + _ANSWER_WITHIN
     while time.monotonic() < deadline:
-        failure, words = await member.answer(interaction_id)
         if (request_id := await requests.by_interaction(pool, int(interaction_id))) is not None:
             return request_id
-        if failure or words:
-            raise MemberError(_plain(failure or words))
+        # Not the words of the answer: at first they tell what will be made.
+        failure, _ = await member.answer(interaction_id)
+        if refusal := failure or await intakes.refusal(pool, int(interaction_id)):
+            raise MemberError(_plain(refusal))
         await asyncio.sleep(_POLL)
     raise SetupError(f"The bot did not answer within {_ANSWER_WITHIN:.0f} s. Is this machine overloaded? Start again.")
 

@@ -1,6 +1,5 @@
 """`/animate`: a photo, and what should become of it. A photo alone is enough; a form asks for what else it takes."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,13 +7,12 @@ import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 
-from bot import modals, plans
-from bot.application import Interaction, member_of
-from clips import paid, queue
-from clips.catalog import Catalog, EngineKind, Model
+from bot import modals, suggestions
+from bot.application import Interaction
+from bot.plans import LONGEST, SHORTEST
+from clips.catalog import Catalog, EngineKind
 from clips.domain import Camera, Fit, Lane, Size, Strength
 from clips.intakes import Wish
-from clips.paid import dollars_of
 
 _Text = Range[str, 1, 1000]
 _DESCRIBED = {
@@ -22,7 +20,7 @@ _DESCRIBED = {
     "motion": "What moves, and how: wind in her hair, waves roll in",
     "model": "What renders it; left out, the best at work",
     "platform": "Where it renders; narrows the choice of a model",
-    "length": "Seconds (5, where the model can)",
+    "length": "Seconds (5, where the model can); suggested are the real lengths, each with its price",
     "takes": "How many versions (3, where one click may cost that)",
     "size": "The short side (the model's own)",
     "camera": "How the camera moves",
@@ -51,14 +49,15 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
         fit=_choices(Fit),
         lane=_choices(Lane),
     )
-    @app_commands.autocomplete(model=_models)
+    @app_commands.autocomplete(model=suggestions.models)
+    @app_commands.autocomplete(length=suggestions.lengths)
     async def command(
         interaction: Interaction,
         photo: discord.Attachment | None = None,
         motion: _Text = "",
         model: str | None = None,
         platform: str | None = None,
-        length: Range[float, 1, 15] | None = None,
+        length: Range[float, SHORTEST, LONGEST] | None = None,
         takes: Range[int, 1, 4] | None = None,
         size: str = Size.NATIVE,
         camera: str | None = None,
@@ -102,35 +101,3 @@ def animate(catalog: Catalog) -> app_commands.Command[Any, ..., None]:
 
 def _choices(values: Iterable[str]) -> list[Choice[str]]:
     return [Choice(name=str(value), value=str(value)) for value in values]
-
-
-async def _models(interaction: Interaction, typed: str) -> list[Choice[str]]:
-    """The models at work that match what was typed, each with its price and its wait."""
-    parts = interaction.client.parts
-    alive, waits = await queue.alive_models(parts.pool), await queue.waits(parts.pool)
-    approved = await paid.providers(parts.pool, member_of(interaction).guild_id)
-    # What is only half typed comes as it is.
-    lane = Lane.RELAXED if interaction.namespace.lane == Lane.RELAXED else Lane.FAST
-    wanted = typed.strip().lower()
-    platform: str | None = interaction.namespace.platform
-    return [
-        Choice(name=_offer(model, waits.get(model.name))[:100], value=model.name)
-        for model in parts.catalog
-        if model.name in alive
-        and plans.may_use(model, lane, approved)
-        and platform in {None, model.engine}
-        and (wanted in model.name or wanted in model.title.lower())
-    ][:25]
-
-
-def _offer(model: Model, wait: float | None) -> str:
-    price = f"{model.price[model.default_size]:g} credits a second"
-    if model.hosted is not None:
-        price = f"{dollars_of(model.hosted.microdollars(1, model.default_size))} and {price}"
-    if wait is None:
-        begin = "its generator is away"
-    elif wait == math.inf:
-        begin = "paused by its host"
-    else:
-        begin = "starts at once" if wait < 15 else f"starts in about {max(1, round(wait / 60))} min"
-    return f"{model.title} · {price} · {begin} · {model.summary}"

@@ -7,7 +7,8 @@ from bot.application import Interaction
 _HELP = """\
 **Zoetrope brings a still photo to life.**
 `/animate` with a photo makes a few takes of a short clip; they come as a reply in the channel. Say in `motion` what \
-should move. A photo that is already here: its menu, Apps, **Animate**.
+should move; `model` and `length` suggest what there is, each with its price. A photo that is \
+already here: its menu, Apps, **Animate**.
 
 **On a finished clip:** the numbers choose a take (★), **Reroll** tries another seed, **Remix…** changes the words or \
 the model, **Vary…** makes takes that resemble the ★, **On my photo…** does the same with a photo of yours. Anyone may \

@@ -8,7 +8,7 @@ from discord.utils import format_dt, utcnow
 from bot import answers
 from bot.application import Interaction, Member, Parts, member_of
 from clips import deliveries, guilds, ledger, queue, requests
-from clips.deliveries import DeliveryKind
+from clips.deliveries import DeliveryKind, Standing
 from clips.domain import RequestStatus, TakeState
 from clips.requests import WholeRequest
 from courier.buttons import Action, ButtonId
@@ -33,7 +33,8 @@ async def my_queue(interaction: Interaction) -> None:
         whole = await requests.read(parts.pool, member.guild_id, request_id)
         if whole is None or whole.ended:
             continue
-        lines.append(await _waiting(parts, whole))
+        card = await deliveries.standing(parts.pool, member.guild_id, request_id, DeliveryKind.CARD)
+        lines.append(f"{await _waiting(parts, whole)}{_absent(whole, card)}")
         cancels.append(Button(f"Cancel #{request_id}", ButtonId(Action.CANCEL, request_id), Style.DANGER))
     if len(unfinished) > _LISTED:
         lines.append(f"And {len(unfinished) - _LISTED} more after these.")
@@ -96,11 +97,17 @@ async def _made(parts: Parts, member: Member, whole: WholeRequest) -> str:
     """One request that has clips, with the way to them."""
     request = whole.request
     reply = await deliveries.standing(parts.pool, member.guild_id, request.request_id, DeliveryKind.REPLY)
-    link = ""
+    link = _absent(whole, reply)
     if reply and reply.message_id:
         link = f" · https://discord.com/channels/{request.guild_id}/{request.channel_id}/{reply.message_id}"
     made = f"{count_of_takes(len(whole.clips))}, {format_dt(request.created_at, 'R')}"
     return f"**#{request.request_id}** {_described(parts, whole)}: {made}{link}"
+
+
+def _absent(whole: WholeRequest, message: Standing | None) -> str:
+    """What keeps a message out of its channel, if anything does."""
+    why = message and message.message_id is None and (message.failure or message.trouble)
+    return f" · not in <#{whole.request.channel_id}>: {why}" if why else ""
 
 
 def _described(parts: Parts, whole: WholeRequest) -> str:

@@ -46,6 +46,8 @@ Value = TypeVar("Value")
 LEASE = timedelta(seconds=60)
 BOUND = 45.0
 """Seconds for anything here: far beyond what it takes on a busy machine."""
+BEFOREHAND = "**About to be made:**"
+"""How an answer begins that is not the last one."""
 HOME = GuildId(seed.LANTERN_HOUSE.id)
 ATTACHMENT, STRING, INTEGER, BOOLEAN, USER, NUMBER, SUBCOMMAND = 11, 3, 4, 5, 6, 10, 1
 _TYPES = {
@@ -162,12 +164,22 @@ class Stage:
         return await self.answer(who, interaction)
 
     async def answer(self, who: Person, interaction: str) -> Json:
-        """The one ephemeral answer to an interaction."""
-        outcome = await who.outcome(interaction, until=1, within=BOUND)
-        assert outcome["state"] == "acknowledged", outcome
-        (message,) = outcome["messages"]
-        assert message["ephemeral"], message
-        return message
+        """The one ephemeral answer to an interaction, once it tells what came of it."""
+        return await self.said(who, interaction, lambda content: not content.startswith(BEFOREHAND))
+
+    async def said(self, who: Person, interaction: str, what: Callable[[str], object]) -> Json:
+        """The ephemeral answer, once it says what is waited for."""
+
+        async def said() -> Json | None:
+            outcome = await who.outcome(interaction, until=1, within=BOUND)
+            assert outcome["state"] == "acknowledged", outcome
+            (message,) = outcome["messages"]
+            assert message["ephemeral"], message
+            return message if what(message["content"]) else None
+
+        found = await self.eventually(said)
+        assert found is not None
+        return found
 
     async def ask(self, who: Person, channel: str, *, motion: str = "zoom in", takes: int = 3) -> RequestId:
         """What `/animate` comes to, without its way through Discord and the photo's decoder."""

@@ -15,7 +15,7 @@ from tests.bot.stage import ATTACHMENT, INTEGER, STRING, Stage, jpeg, labels
 async def test_a_photo_alone_is_enough(stage: Stage, juno: Person, lobby: str):
     answer = await stage.animate(juno, lobby)
     whole = await stage.last()
-    assert "3 takes with Sketch (a sketch, not a generated video), 5.0 s each" in answer["content"]
+    assert "3 takes with Sketch (a sketch, not a generated video), 5 s each" in answer["content"]
     assert f"<#{lobby}>" in answer["content"] and "<t:" in answer["content"]
     assert "6 credits (2 a take) are set aside" in answer["content"]
     assert "894 credits left today" in answer["content"]
@@ -51,8 +51,32 @@ async def test_every_option_arrives(stage: Stage, juno: Person, lobby: str):
 
 async def test_a_length_that_the_model_rounds_is_told(stage: Stage, juno: Person, lobby: str):
     await stage.announce("svd-xt")
-    answer = await stage.animate(juno, lobby, length=2)
-    assert "You asked for 2 s; 3.6 s is the nearest" in answer["content"]
+    answer = await stage.animate(juno, lobby, length=4)
+    assert "You asked for 4 s; 3.57 s is the nearest that Stable Video Diffusion XT can." in answer["content"]
+
+
+async def test_a_length_that_the_model_has_nothing_near_to_is_asked_about(stage: Stage, juno: Person, lobby: str):
+    await stage.announce("svd-xt")
+    question = await stage.animate(juno, lobby, length=2)
+    assert question["content"] == (
+        "**You asked for 2 s, and the nearest that Stable Video Diffusion XT renders is 3.57 s.** 3 takes of that cost "
+        "54 credits. Nothing is charged yet. Take it so, or pick another model."
+    )
+    assert await stage.request_ids() == []
+    answer = await stage.answer(juno, await stage.press(juno, question, "Make 3 takes of 3.57 s"))
+    assert "3 takes with Stable Video Diffusion XT, 3.57 s each" in answer["content"]
+    assert "You asked for" not in answer["content"]
+    free = await stage.animate(juno, lobby, length=2, takes=1, lane="relaxed")
+    assert "1 take of that is free in the relaxed lane." in free["content"]
+
+
+async def test_a_length_that_nobody_asked_for_is_not_asked_about(stage: Stage, juno: Person, lobby: str):
+    await stage.announce("cogvideox-5b-i2v")
+    answer = await stage.animate(juno, lobby, takes=1)
+    assert "1 take with CogVideoX 5B I2V, 6.12 s" in answer["content"]
+    await stage.finish()
+    reply = await stage.shown(juno, lobby, lambda message: message["attachments"])
+    assert "On its way" in (await stage.answer(juno, await stage.press(juno, reply, "Reroll")))["content"]
 
 
 async def test_the_best_at_work_is_taken_and_a_sketch_last(stage: Stage, juno: Person, lobby: str):
@@ -182,28 +206,6 @@ async def test_odd_photos_come_through(stage: Stage, juno: Person, lobby: str):
         assert "On its way" in (await stage.animate(juno, lobby, ODD_BUT_FINE[name](), takes=1))["content"], name
 
 
-async def test_models_are_suggested_with_price_and_wait(stage: Stage, juno: Person, lobby: str):
-    await stage.announce("sketch", "wan-2.2-ti2v-5b")
-
-    async def suggested(typed: str, **others: str) -> list[str]:
-        given = [option(name, STRING, value) for name, value in others.items()]
-        body = {
-            "channel_id": lobby,
-            "command_id": await juno.command_id(lobby, "animate"),
-            "options": [*given, option("model", STRING, typed) | {"focused": True}],
-        }
-        return [one["name"] for one in (await juno.ask("POST", "/autocomplete", json=body))["choices"]]
-
-    every = await suggested("")
-    assert len(every) == 2 and every[0].startswith("Sketch · 0.4 credits a second · starts at once")
-    assert [name.split(" · ")[0] for name in await suggested("WAN")] == ["Wan 2.2 TI2V 5B"]
-    assert [name.split(" · ")[0] for name in await suggested("", platform="sketch")] == ["Sketch"]
-    assert await suggested("svd") == []
-    await stage.announce("wan-2.2-ti2v-5b")
-    await stage.animate(juno, lobby)
-    assert "18 credits a second · starts in about 2 min" in (await suggested("wan"))[0]
-
-
 async def test_fifty_members_at_once_are_acknowledged_in_time(stage: Stage, juno: Person, lobby: str):
     await stage.rule(max_waiting=100)
     photos = [await juno.upload(jpeg(), "photo.jpg") for _ in range(50)]
@@ -219,6 +221,8 @@ async def test_fifty_members_at_once_are_acknowledged_in_time(stage: Stage, juno
     made = await asyncio.gather(*(use(number, photo) for number, photo in enumerate(photos)))
     states = [await juno.outcome(each, until=1) for each in made]
     assert [state["state"] for state in states] == ["acknowledged"] * 50
+    for each in made:
+        await stage.answer(juno, each)
     assert len(await stage.request_ids()) == 5
 
 

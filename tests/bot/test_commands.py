@@ -4,6 +4,7 @@ from people import Json, Person, option
 
 from clips import ledger
 from clips.domain import UserId
+from sandbox.permissions import EVERYONE, Permission
 from tests.bot.stage import HOME, INTEGER, STRING, SUBCOMMAND, USER, Stage, jpeg, labels
 
 
@@ -69,6 +70,30 @@ async def test_my_clips_links_to_the_replies(stage: Stage, juno: Person, lobby: 
         return content if f"https://discord.com/channels/{HOME}/{lobby}/{reply['id']}" in content else ""
 
     assert "1 take" in await stage.eventually(listed)
+
+
+async def test_what_keeps_a_message_out_of_its_channel_is_told(stage: Stage, juno: Person, lobby: str):
+    async def bot_may(bits: int | None) -> None:
+        body = {"bot_permissions": None if bits is None else str(bits)}
+        async with stage.session.post(f"/control/channels/{lobby}", json=body) as answer:
+            assert answer.status < 300
+
+    async def listed(name: str) -> str:
+        content: str = (await sub(stage, juno, lobby, "my", name))["content"]
+        return (
+            content if f" · not in <#{lobby}>: The bot may not post here. In this channel it needs" in content else ""
+        )
+
+    await bot_may(EVERYONE & ~Permission.SEND_MESSAGES)
+    await stage.ask(juno, lobby, takes=1)
+    assert await stage.eventually(lambda: listed("queue"))
+    await stage.finish()
+    assert await stage.eventually(lambda: listed("clips"))
+    await bot_may(None)
+    await stage.pool.execute("UPDATE deliveries SET next_at = now()")
+    await stage.pool.execute("SELECT pg_notify('deliveries', '')")
+    await stage.shown(juno, lobby, lambda message: message["attachments"])
+    assert "not in" not in (await sub(stage, juno, lobby, "my", "clips"))["content"]
 
 
 async def test_my_budget_counts_what_is_held(stage: Stage, juno: Person, lobby: str):

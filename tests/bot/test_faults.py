@@ -89,12 +89,15 @@ async def test_what_another_process_has_refused_becomes_no_request(stage: Stage,
     await stage.bot.client.parts.intake.close(timedelta(seconds=20))
     assert await stage.request_ids() == []
     assert await stage.pool.fetchval("SELECT count(*) FROM holds") == 0
+    # What this process said beforehand does not stand over it.
+    assert (await stage.answer(juno, str(interaction)))["content"] == "The other bot said no."
 
 
 async def test_an_answer_that_the_network_swallowed_is_not_called_a_failure(
     stage: Stage, juno: Person, lobby: str, caplog: pytest.LogCaptureFixture
 ):
-    await control(stage, "faults", method="PATCH", route="/webhooks/", drop_before=True, times=1)
+    # What it says beforehand, and the answer itself.
+    await control(stage, "faults", method="PATCH", route="/webhooks/", drop_before=True, times=2)
     photo = await juno.upload(jpeg(), "photo.jpg")
     interaction = await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo))
     await stage.until(lambda: "could not be answered" in caplog.text)
@@ -108,7 +111,8 @@ async def test_a_refusal_that_the_network_swallowed_is_said_later(
     stage: Stage, juno: Person, lobby: str, caplog: pytest.LogCaptureFixture
 ):
     assert stage.bot is not None
-    await control(stage, "faults", method="PATCH", route="/webhooks/", drop_before=True, times=1)
+    # What it says beforehand, and the answer itself.
+    await control(stage, "faults", method="PATCH", route="/webhooks/", drop_before=True, times=2)
     photo = await juno.upload(b"no photo", "photo.jpg")
     interaction = await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo))
     await stage.until(lambda: "could not be answered" in caplog.text)

@@ -62,7 +62,7 @@ async def test_a_motion_video_is_asked_for_and_decides_the_length(hosted: Stage,
     assert list(form) == ["motion_video"] and form["motion_video"]["component"]["required"]
     video = await juno.upload(movie(4), "dance.mp4")
     answer = await filled(hosted, juno, interaction, {"motion_video": [video]})
-    assert "1 take with Kling v2.6 Motion Control, 4.0 s" in answer and "It is as long as your motion video." in answer
+    assert "1 take with Kling v2.6 Motion Control, 4 s" in answer and "It is as long as your motion video." in answer
     request = (await hosted.last()).request
     assert request.photo is not None and list(await recipe(hosted)) == ["motion_video"]
     assert request.plan.microdollars == 280_000

@@ -89,7 +89,7 @@ async def test_below_the_price_that_asks_it_is_made_at_once_and_told_in_dollars(
 async def test_above_it_a_yes_is_asked_for_and_pays_once(kling: Stage, juno: Person, lobby: str):
     question = await kling.animate(juno, lobby, model=KLING)
     assert question["content"] == (
-        "**This costs $1.05 of real money:** 3 takes of 5.0 s, each $0.35, with Kling v2.6. The host of this bot "
+        "**This costs $1.05 of real money:** 3 takes of 5 s, each $0.35, with Kling v2.6. The host of this bot "
         "pays it, and this server asks first above $0.50. Nothing is charged yet."
     )
     assert labels(question) == ["Render for $1.05", "Only 1 take for $0.35"]
@@ -111,7 +111,7 @@ async def test_one_take_is_what_the_other_button_makes(kling: Stage, juno: Perso
     await kling.rule(confirm_above=0)
     again = await kling.animate(theo, lobby, model=KLING, takes=1)
     assert labels(again) == ["Render for $0.35"]
-    assert again["content"].startswith("**This costs $0.35 of real money:** 1 take of 5.0 s with Kling v2.6. ")
+    assert again["content"].startswith("**This costs $0.35 of real money:** 1 take of 5 s with Kling v2.6. ")
 
 
 async def test_buttons_of_a_reply_ask_too_and_say_what_a_seedless_model_cannot(

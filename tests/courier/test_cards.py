@@ -43,7 +43,7 @@ def test_a_waiting_card_tells_place_start_and_end() -> None:
     assert message.content == (
         f"**3 takes ahead.** Starts {starts}, ready {ends}.\n"
         "<@42> · “gentle wind in the hair”\n"
-        "Wan 2.2 TI2V 5B · 5.0 s · 3 takes · at most 273 credits"
+        "Wan 2.2 TI2V 5B · 5.04 s · 3 takes · at most 273 credits"
     )
     assert actions(message) == [Action.CANCEL]
     assert message.mention is None
@@ -93,6 +93,7 @@ def test_a_rendering_card_tells_take_step_and_the_time_left_by_its_own_pace() ->
     ("phase", "words"),
     [
         ("load", "loading the model"),
+        ("warm", "warming the model up"),
         ("queue", "in line where it is rendered"),
         ("decode", "drawing the frames"),
         ("store", "saving the clip"),
@@ -173,7 +174,7 @@ def test_the_first_take_posts_the_reply_and_says_what_is_to_come() -> None:
     message = replied(whole(take(1, S.DONE), take(2, S.RUNNING), take(3, S.WAITING)))
     assert message.content == (
         "<@42> **1 of 3 takes is ready** · “gentle wind in the hair”\n"
-        "Wan 2.2 TI2V 5B · 5.0 s · 1280 \N{MULTIPLICATION SIGN} 704 · 18 credits so far\n"
+        "Wan 2.2 TI2V 5B · 5.04 s · 1280 \N{MULTIPLICATION SIGN} 704 · 18 credits so far\n"
         "Still rendering: takes 2 and 3."
     )
     assert message.mention == UserId(42)

@@ -118,7 +118,9 @@ async def test_a_missing_permission_is_waited_for_then_told_on_the_card(office: 
         row = await office.row("reply", request)
         pauses.append((row["next_at"] - row["posted_at"]).total_seconds())
         assert row["failure"] is None
-        assert (await office.only_message())["content"].startswith("**Finished.** The answer is being posted.")
+        assert (await office.only_message())["content"].startswith(
+            "**Finished, but the answer cannot be posted yet.** The bot may not post here. In this channel it needs"
+        )
         await office.hurry()
     assert [round(pause, -1) for pause in pauses] == [60, 300, 900, 1800]
     await office.settle()
@@ -149,13 +151,20 @@ async def test_a_mended_permission_is_noticed(office: Office) -> None:
     await office.control(
         "POST", f"/channels/{lobby}", {"bot_permissions": str(int(EVERYONE & ~Permission.ATTACH_FILES))}
     )
-    await office.ask(takes=1)
+    request = await office.ask(takes=1)
     await office.render()
     await office.settle()
+    trouble = (await office.standing(request)).trouble
+    assert trouble is not None and trouble.startswith("The bot may not post here.")
+    await office.fault("POST", "/channels/[0-9]+/messages$", status=503)
+    await office.hurry()
+    await office.settle()
+    assert (await office.standing(request)).trouble == trouble, "an outage mends nothing"
     await office.control("POST", f"/channels/{lobby}", {"bot_permissions": None})
     await office.hurry()
     await office.settle()
     assert len(files(await office.only_message())) == 1
+    assert (await office.standing(request)).trouble is None
 
 
 def test_sizes_go_down_by_what_discord_is_known_to_take_then_by_quarters() -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,14 +20,24 @@ from tiny import Shot, Tiny
 from torch import nn
 
 from clips.catalog import Accepts
-from clips.domain import ClipSpec
-from clips.errors import CancelledError, MemberError
+from clips.domain import Camera, ClipSpec, Strength
+from clips.errors import CancelledError, MemberError, SetupError
 from clips.photo import fit_photo
 from generator.engines.base import TakeSeed, Variation
-from generator.engines.diffusers import loading
+from generator.engines.diffusers import loading, pictures
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
 from generator.engines.prompts import prompt
+
+WISHES: dict[Accepts, dict[str, Any]] = {
+    Accepts.MOTION: {"motion": "rain"},
+    Accepts.AVOID: {"avoid": "blur"},
+    Accepts.CAMERA: {"camera": Camera.PAN_LEFT},
+    Accepts.STRENGTH: {"strength": Strength.HIGH},
+    Accepts.CONSISTENCY: {"consistency": 0.1},
+    Accepts.SPEECH: {"speech": "good evening"},
+}
+"""The seed, variations and the end photo have tests of their own."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,9 @@ def loaded(request: pytest.FixtureRequest, album: Album, photo: Path) -> Iterato
     asyncio.run(album.close(one))
 
 
-async def test_a_render_is_the_plain_pipelines(loaded: Loaded) -> None:
+async def test_a_render_is_the_plain_pipelines(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, told = loaded.tiny.plan, Told()
+    monkeypatch.setattr(pictures, "AT_ONCE", plan.frames)  # what is decoded together comes together
     job = loaded.job(7, end_photo="end_photo" not in loaded.tiny.refuses)
     made = await loaded.render(job, told)
     with Image.open(loaded.photo) as image:
@@ -143,13 +155,26 @@ async def test_what_a_model_needs_is_asked_for(loaded: Loaded) -> None:
             await loaded.render(replace(job, inputs=inputs))
 
 
-async def test_consistency_changes_the_clip_where_it_is_accepted(loaded: Loaded) -> None:
-    if Accepts.CONSISTENCY not in loaded.model.accepts:
+async def test_a_wish_that_is_accepted_changes_the_clip(loaded: Loaded) -> None:
+    if loaded.tiny not in ONE_EACH:  # the others have the same network, or less steps of it
         return
-    usual = await loaded.usual()
-    same, free = [await loaded.render(loaded.job(7, spec=replace(WORDS, consistency=one))) for one in (0.7, 0.1)]
-    assert np.array_equal(usual.clip(), same.clip())
-    assert not np.array_equal(usual.clip(), free.clip())
+    specs = [replace(WORDS, **WISHES[wish]) for wish in WISHES if wish in loaded.model.accepts]
+    clips = [(await loaded.render(loaded.job(7, spec=spec))).clip().tobytes() for spec in (WORDS, *specs)]
+    assert len(set(clips)) == len(clips)
+
+
+async def test_a_wish_that_would_be_ignored_is_refused(loaded: Loaded) -> None:
+    for wish in WISHES.keys() - loaded.model.accepts:
+        with pytest.raises(MemberError, match="does not take"):
+            loaded.model.check(ClipSpec("tiny", **WISHES[wish]), loaded.model.needs)
+        with pytest.raises(SetupError, match=f"would ignore {wish}"):
+            family_of(loaded.model.model_copy(update={"accepts": loaded.model.accepts | {wish}}))
+
+
+async def test_a_consistency_that_nobody_asks_for_is_the_pipelines_own(loaded: Loaded) -> None:
+    if Accepts.CONSISTENCY in loaded.model.accepts:
+        usual = (await loaded.render(loaded.job(7, spec=replace(WORDS, consistency=0.7)))).clip()
+        assert np.array_equal(usual, (await loaded.usual()).clip())
 
 
 async def test_sound_comes_with_the_take_or_not_at_all(loaded: Loaded) -> None:
@@ -203,7 +228,7 @@ async def test_out_of_memory_once_goes_on_with_less(loaded: Loaded) -> None:
 
 async def test_takes_are_the_same_in_a_fresh_process(album: Album, photo: Path) -> None:
     """One process for all: most of its time is the imports. Its families come in another order."""
-    for tiny in ONE_EACH:
+    for tiny in FAMILIES:
         if tiny.entry not in album.digests:
             one = await album.open(tiny, photo)
             await one.usual()
@@ -224,4 +249,4 @@ async def test_takes_are_the_same_in_a_fresh_process(album: Album, photo: Path) 
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == [album.digests[tiny.entry] for tiny in ONE_EACH]
+    assert run.stdout.split() == [album.digests[tiny.entry] for tiny in reversed(FAMILIES)]

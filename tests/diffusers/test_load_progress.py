@@ -24,6 +24,7 @@ from generator.engines.diffusers import placing
 from generator.engines.diffusers.download import fetch, listed
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.load_progress import LoadProgress
+from generator.engines.diffusers.lora import LowRank
 from generator.engines.diffusers.memory import MemoryPlan
 from generator.engines.diffusers.reading import told
 from generator.engines.diffusers.weights import weight_files
@@ -64,13 +65,13 @@ def test_a_component_is_told_tensor_by_tensor_and_can_be_ended_at_each(tiny_wan:
 async def test_a_load_ends_between_two_loras(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file({"transformer.proj_out.lora_B.bias": torch.ones(192)}, tmp_path / "one.safetensors")
     loras = (Lora(repo=str(tmp_path), file="one.safetensors"),) * 3
-    merged: list[object] = []
-    monkeypatch.setattr("generator.engines.diffusers.loading.merge", lambda *given: merged.append(given))
+    merged: list[str] = []
+    monkeypatch.setattr(LowRank, "merge", lambda _, name, __: merged.append(name))
     with pytest.raises(CancelledError):
         await DiffusersEngine.load(
             model.model_copy(update={"loras": loras}), "cpu", Told(cancel_at=lambda _: len(merged) == 2)
         )
-    assert len(merged) == 2
+    assert merged == ["transformer"] * 2
 
 
 async def test_a_load_ends_between_two_components_that_are_placed(

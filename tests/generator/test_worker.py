@@ -3,116 +3,25 @@
 import asyncio
 import math
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
 import pytest
 
 from clips import library, queue
 from clips.blobs import BlobStore
-from clips.catalog import Catalog, Model
-from clips.checkpoints import Checkpoints
+from clips.catalog import Model
 from clips.domain import Camera, RequestId, RequestKind, Sha256, Strength, TakeId, TakeState
 from clips.errors import FatalEngineError, MemberError, RetryableError, SetupError
 from clips.ffmpeg import VideoError, probe
-from clips.notices import listen
-from clips.postgres import Pool, Session
-from clips.reaper import keep_order
+from clips.postgres import Pool
 from clips.requests import Take
 from generator.engines.base import Context, Engine, Job, NoRoomError, Sink, TakeSeed, Variation
 from generator.engines.loading import Shelf
-from generator.heartbeat import Heartbeat, Identity
-from generator.stopping import Stopping
-from generator.takes import Workshop
-from generator.worker import Worker
+from tests.generator.rehearsal import SKETCH, SPEC, Rehearsed, endless, frames, raising, working
 from tests.generator.studio import GUILD, SHORT, Studio
-from tests.library_of import ask_for
-
-SKETCH = Catalog.load().find("sketch")
-SPEC = ask_for(1, 1).spec
-Render = Callable[[Job, Sink, Context], None]
-
-
-class Rehearsed:
-    """An engine that renders as it is told, in a thread."""
-
-    def __init__(self, render: Render) -> None:
-        self._render = render
-        self.closed = False
-
-    async def render(self, job: Job, sink: Sink, context: Context) -> None:
-        await asyncio.to_thread(self._render, job, sink, context)
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-def frames(job: Job, sink: Sink, context: Context) -> None:
-    """Grey frames, one at a time."""
-    for number in range(job.plan.frames):
-        context.raise_if_cancelled()
-        sink.frames(job.takes[0].index, np.full((1, job.plan.height, job.plan.width, 3), number, np.uint8))
-        context.report("step", number + 1, job.plan.frames)
-
-
-def endless(_: Job, __: Sink, context: Context) -> None:
-    """Renders until it is stopped."""
-    context.report("step", 1, 2)
-    while True:
-        context.raise_if_cancelled()
-        time.sleep(0.01)
-
-
-def raising(error: Exception) -> Render:
-    def render(job: Job, sink: Sink, context: Context) -> None:
-        sink.frames(1, np.zeros((1, job.plan.height, job.plan.width, 3), np.uint8))
-        context.report("step", 1, 2)
-        raise error
-
-    return render
-
-
-@asynccontextmanager
-async def working(
-    room: Studio,
-    render: Render = frames,
-    *,
-    shelf: Shelf | None = None,
-    blobs: BlobStore | None = None,
-    models: dict[str, Model] | None = None,
-    stop_seconds: float = 5,
-) -> AsyncGenerator[Stopping]:
-    """A worker at work in this process. At the end it is told to stop and waited for."""
-
-    async def load(_: Model, __: str, ___: Context) -> Engine:
-        return Rehearsed(render)
-
-    models = models or {"sketch": SKETCH}
-    identity = Identity(uuid4(), "test", list(models))
-    lease = timedelta(seconds=3)
-    shop = Workshop(
-        room.pool, blobs or room.blobs, models, shelf or Shelf("cpu", load=load), room.folder, Checkpoints()
-    )
-    stopping = Stopping(stop_seconds)
-    async with (
-        listen(room.dsn, Session("test"), (queue.READY, queue.CANCELLED)) as notices,
-        Heartbeat(room.dsn, identity, lease=lease, stall=timedelta(seconds=60)) as heartbeat,
-    ):
-        order = asyncio.create_task(keep_order(room.pool, lease))
-        work = asyncio.create_task(Worker(shop, heartbeat, identity, notices, stopping, lease=lease).run())
-        try:
-            yield stopping
-        finally:
-            stopping.ask()
-            await asyncio.wait([work], timeout=20)
-            order.cancel()
-            await asyncio.wait([order])
-            work.result()
 
 
 async def test_frames_become_a_clip_with_the_recipe_that_makes_it_again(room: Studio):
@@ -223,7 +132,7 @@ async def test_a_cancel_stops_the_render_at_once_and_costs_what_was_measured(roo
 
 
 async def test_only_rendering_is_charged_not_loading(room: Studio):
-    async def slowly(_: Model, __: str, context: Context) -> Engine:
+    async def slowly(_: Model, __: str, context: Context, ___: int) -> Engine:
         for done in range(6):
             context.report("load", done, 6)
             await asyncio.sleep(0.2)
@@ -279,7 +188,7 @@ async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_lo
 
         async def wake(self) -> None: ...
 
-    async def load(model: Model, _: str, __: Context) -> Engine:
+    async def load(model: Model, _: str, __: Context, ___: int) -> Engine:
         if not all(engine.closed for _, engine in made):
             raise NoRoomError(vram=0, ram=1)
         made.append((model.name, Heavy(frames)))

@@ -5,17 +5,16 @@ from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 import torch
-from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
 from diffusers.pipelines.cogvideo.pipeline_cogvideox_image2video import CogVideoXImageToVideoPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from clips.domain import Plan
 from clips.errors import SetupError
 from clips.step_caches import FirstBlock, StepCaches
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
-from generator.engines.prompts import prompt
+from generator.engines.diffusers.tiles import Cut, Take, causal
 
 
 class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
@@ -72,7 +71,7 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
         with replaced(pipe, "prepare_latents", prepared):
             made = pipe(
                 image=scene.photo,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,
@@ -88,39 +87,43 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
         return cast("Latents", made)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """Two latent frames at a time, causally; the padding comes first and is left out."""
+        """Two latent frames at a time, see `causal`; the padding comes first and is left out."""
         vae = self._pipe.vae
         clip = latents[0][:, self._padding(scene) :].transpose(1, 2)
         clip = 1 / vae.config.scaling_factor * clip.to(vae.dtype)
-        if vae.use_tiling:
-            out.frames(vae.decode(clip, return_dict=False)[0])
-        else:
-            _decode_streamed(vae, clip, out)
+        across = self._pipe.vae_scale_factor_spatial
+        down, right = (
+            Cut(size, int(size * (1 - overlap)), across)
+            for size, overlap in (
+                (vae.tile_latent_min_height, vae.tile_overlap_factor_height),
+                (vae.tile_latent_min_width, vae.tile_overlap_factor_width),
+            )
+        )
+        causal(vae, clip, (down, right), self._pieces, out)
+
+    def _pieces(self, latents: torch.Tensor, take: Take) -> None:
+        """The VAE calls its decoder with one piece of latents after another and would return what they make: each
+        call's output is handed out, and nothing of it stays for the whole.
+        """
+        vae = self._pipe.vae
+
+        def stream(_: object, __: object, made: tuple[torch.Tensor, object]) -> tuple[torch.Tensor, object]:
+            frames, cache = made
+            take(frames)
+            return frames[:, :, :0], cache
+
+        hook = vae.decoder.register_forward_hook(stream)
+        try:
+            vae.decode(latents, return_dict=False)
+        finally:
+            hook.remove()
 
     def _frames(self, scene: Scene) -> int:
-        return (scene.plan.frames - 1) // self._pipe.vae_scale_factor_temporal + 1
+        return latent_frames(scene.plan.frames, self._pipe.vae_scale_factor_temporal)
 
     def _padding(self, scene: Scene) -> int:
         """1.5 takes latent frames in pairs."""
         return -self._frames(scene) % (self._pipe.transformer.config.patch_size_t or 1)
-
-
-def _decode_streamed(vae: AutoencoderKLCogVideoX, latents: torch.Tensor, out: Out) -> None:
-    """A causal VAE that calls its decoder with one piece of latents after another and returns what the pieces make.
-
-    Each call's output goes out at once, and nothing of it stays for the whole.
-    """
-
-    def stream(_: object, __: object, made: tuple[torch.Tensor, object]) -> tuple[torch.Tensor, object]:
-        frames, cache = made
-        out.frames(frames)
-        return frames[:, :, :0], cache
-
-    hook = vae.decoder.register_forward_hook(stream)
-    try:
-        vae.decode(latents, return_dict=False)
-    finally:
-        hook.remove()
 
 
 FAMILY = CogVideoX

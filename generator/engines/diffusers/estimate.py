@@ -1,12 +1,14 @@
 """What a render adds to a model's weights, estimated from the configurations beside them. Pure.
 
-Good to about a third: enough to tell which card will do. The constants count live tensors of the widest kind, from the
-models' code; a memory plan that turns out too bold is mended by the next leaner one.
+Good to about a third: enough to tell which card will do. The constants count live tensors of the widest kind, for the
+decoders by running them on tensors without numbers; a memory plan that turns out too bold is mended by the next leaner
+one.
 """
 
 import math
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import cast
 
 from clips.catalog import Model, Size
@@ -18,16 +20,37 @@ _LIVE_IN_TRANSFORMER = 18
 """Residual, queries, keys, values, their attention, norms in float32, and the feed-forward part's four widths."""
 _LIVE_IN_UNET = 32
 """The skips of every level too, and both halves of the guidance at once."""
-_LIVE_IN_DECODER = 5
-_TILE = 512
-_AT_ONCE = {
-    "AutoencoderKL": 1,
-    "AutoencoderKLWan": 4,
-    "AutoencoderKLCogVideoX": 8,
-    "AutoencoderKLHunyuanVideo": 17,
-    "AutoencoderKLTemporalDecoder": 8,
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoder:
+    """What a decoder holds at its peak: `live` tensors of its widest kind, what a causal one remembers among them.
+
+    They are of `frames` frames at a time, the clip's where that is 0; in tiles, of `tiled` frames of so many pixels
+    across and down. `rows`: a row of tiles is there for the whole clip, and else the whole picture for some frames.
+    """
+
+    live: int
+    frames: int = 0
+    tiled: int = 17
+    tile: tuple[int, int] = (512, 512)
+    rows: bool = False
+
+
+_DECODERS = {
+    "AutoencoderKL": _Decoder(6, 1, 1),
+    "AutoencoderKLTemporalDecoder": _Decoder(8, 8, 1, tile=(1 << 20, 1 << 20)),  # knows no tiles
+    "AutoencoderKLWan": _Decoder(13, 4, 4, (256, 256), rows=True),
+    "AutoencoderKLWan, residual": _Decoder(21, 4, 4, (256, 256), rows=True),
+    "AutoencoderKLCogVideoX": _Decoder(22, 8, 8, (360, 240), rows=True),
+    "AutoencoderKLHunyuanVideo": _Decoder(9, 17, 17, (256, 256)),
+    "AutoencoderKLHunyuanVideo15": _Decoder(15, 4, 4, (256, 256), rows=True),
+    "AutoencoderKLLTX2Video": _Decoder(5),
 }
-"""Frames that a decoder has at its full width at a time; one that is not named here decodes the clip in one piece."""
+"""By their classes; another one is taken for LTX-Video's, which decodes the clip in one piece."""
+_LTX = _Decoder(6)
+_COPIES_OF_TILES = 3
+"""The tiles, which overlap, and what they are put together to."""
 
 
 def needs_of(checkpoint: Checkpoint, precise: AbstractSet[str], itemsize: int, plan: Plan) -> Needs:
@@ -76,17 +99,22 @@ def step_room(denoiser: Config, vae: Config, plan: Plan) -> int:
 
 
 def decode_room(vae: Config, itemsize: int, plan: Plan, *, tiled: bool) -> int:
-    """Bytes of activations while latents become frames, and of the frames themselves."""
-    width, height = (min(plan.width, _TILE), min(plan.height, _TILE)) if tiled else (plan.width, plan.height)
+    """Bytes of activations while latents become frames, and of the frames that are not with the encoder yet."""
+    kind = f"{vae.get('_class_name')}{', residual' if vae.get('is_residual') else ''}"
+    decoder = _DECODERS.get(kind, _LTX)
+    width, height, at_once = plan.width, plan.height, min(decoder.frames or plan.frames, plan.frames)
+    held = width * height * at_once
+    if tiled:
+        width, height = min(width, decoder.tile[0]), min(height, decoder.tile[1])
+        at_once = min(decoder.tiled, plan.frames)
+        row = plan.width * height * plan.frames
+        held = (row if decoder.rows else plan.width * plan.height * at_once) * _COPIES_OF_TILES
     patch = vae.get("patch_size")
     folded = patch**2 if isinstance(patch, int) else 1
-    at_once = min(_AT_ONCE.get(str(vae.get("_class_name")), plan.frames), plan.frames)
-    if tiled:
-        at_once = min(at_once, 16)
     channels = _first(vae, "decoder_base_dim", 0) or _first(vae, "base_dim", 0)
     channels = channels or _first(vae, "decoder_block_out_channels", 0) or _first(vae, "block_out_channels", 128)
-    clip = plan.width * plan.height * plan.frames * 3 * itemsize
-    return width * height // folded * at_once * channels * itemsize * _LIVE_IN_DECODER + clip
+    channels //= _first(vae, "upsample_factor", 1)
+    return (width * height // folded * at_once * channels * decoder.live + held * 3) * itemsize
 
 
 def _denoiser(configs: Mapping[str, Config]) -> Config:

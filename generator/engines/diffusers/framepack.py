@@ -7,10 +7,11 @@ import torch
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import HunyuanVideoFramepackPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from clips.catalog import Accepts
+from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
-from generator.engines.prompts import prompt
+from generator.engines.diffusers.tiles import WITHOUT_FIRST, in_time
 
 _WINDOW = 9  # latent frames that a section adds; what the network was trained with
 
@@ -22,6 +23,8 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
     precise = frozenset({"vae"})
     steps = 25
     guidance = 10.0
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.END_PHOTO}
+    """The end photo is where it begins: the last section is painted first."""
     caches: ClassVar[AbstractSet[str]] = frozenset({"mag"})  # the other would carry over from section to section
 
     @property
@@ -29,11 +32,6 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
         """Whole sections only."""
         side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
         return Grid(width=side, height=side, frames=_WINDOW * self._pipe.vae_scale_factor_temporal)
-
-    @property
-    def inputs(self) -> frozenset[str]:
-        """Since the last section is painted first, it can be given its end."""
-        return frozenset({"end_photo"})
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The text, and the photos as the vision model and as the VAE see them; a take samples from that."""
@@ -58,7 +56,7 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
             made = pipe(
                 image=scene.photo,
                 last_image=scene.end_photo,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 height=plan.height,
                 width=plan.width,
                 num_frames=self._sections(scene) * self._overlap,
@@ -77,17 +75,20 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
         """
         del scene
         vae, overlap, window = self._pipe.vae, self._overlap, 2 * _WINDOW
-        tail: torch.Tensor | None = None
+        before: list[torch.Tensor] = []
         for position, section in enumerate(reversed(latents)):
             ahead = section[:, :, : window + 1 if position == 0 else window].to(vae.dtype)
-            video = cast("torch.Tensor", vae.decode(ahead / vae.config.scaling_factor, return_dict=False)[0])
-            if tail is not None:
-                weights = torch.linspace(1, 0, overlap, dtype=video.dtype, device=video.device).view(1, 1, -1, 1, 1)
-                out.frames(weights * tail + (1 - weights) * video[:, :, :overlap])
-                video = video[:, :, overlap:]
+            frames = (ahead.shape[2] - 1) * self._pipe.vae_scale_factor_temporal + 1
             last = position == len(latents) - 1
-            out.frames(video if last else video[:, :, :-overlap])
-            tail = video[:, :, -overlap:]
+            made = _Section(before, frames if last else frames - overlap, out)
+            in_time(
+                vae,
+                ahead / vae.config.scaling_factor,
+                lambda tile: vae.decode(tile, return_dict=False)[0],
+                WITHOUT_FIRST,
+                made.take,
+            )
+            before = made.left
 
     @property
     def _overlap(self) -> int:
@@ -96,6 +97,32 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
 
     def _sections(self, scene: Scene) -> int:
         return (scene.plan.frames - 1) // (_WINDOW * self._pipe.vae_scale_factor_temporal)
+
+
+class _Section:
+    """The frames of a section on their way out: the first fade over from those of the section before, and what comes
+    after the first `final` is left for the next one.
+    """
+
+    def __init__(self, before: list[torch.Tensor], final: int, out: Out) -> None:
+        weights = torch.linspace(1, 0, len(before), dtype=before[0].dtype, device=before[0].device) if before else ()
+        self._before = list(zip(weights, before, strict=True))
+        self._final = final
+        self._out = out
+        self.left: list[torch.Tensor] = []
+
+    def take(self, video: torch.Tensor) -> None:
+        for frame in video.split(1, 2):
+            if self._before:
+                weight, faded = self._before.pop(0)
+                made = weight * faded + (1 - weight) * frame
+            else:
+                made = frame
+            if self._final:
+                self._final -= 1
+                self._out.frames(made)
+            else:
+                self.left.append(made.clone())
 
 
 FAMILY = FramePack

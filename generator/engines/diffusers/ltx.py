@@ -8,13 +8,13 @@ from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXConditionPipeline,
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 
-from clips.catalog import Model
+from clips.catalog import Accepts, Model
 from clips.errors import SetupError
 from clips.step_caches import FirstBlock, StepCaches
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene
+from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Pipe_co, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
-from generator.engines.prompts import prompt
+from generator.engines.diffusers.tiles import WITHOUT_LAST, in_time
 
 _DECODE_TIMESTEP = 0.05  # the decoder's own last step of denoising, and the noise that it is given for it
 _DECODE_NOISE = 0.025
@@ -35,11 +35,6 @@ class LtxFamily(Family[Pipe_co]):
         across = self._pipe.vae_spatial_compression_ratio * self._pipe.transformer_spatial_patch_size
         return Grid(width=across, height=across, frames=self._pipe.vae_temporal_compression_ratio)
 
-    @property
-    def inputs(self) -> AbstractSet[str]:
-        """The end photo is a condition like the first."""
-        return frozenset({"end_photo"})
-
     def finished(self, clip: torch.Tensor, noise: Noise) -> Latents:
         """The latents as the VAE takes them, and the noise that one with a timestep wants mixed in."""
         vae = self._pipe.vae
@@ -50,7 +45,7 @@ class LtxFamily(Family[Pipe_co]):
         return clip, randn_tensor(clip.shape, generator=noise.generator, device=clip.device, dtype=clip.dtype)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """Whole: a frame depends on those after it."""
+        """Whole, because a frame depends on those after it; in tiles, one of them after another."""
         del scene
         clip, *mixed = latents
         timestep = None
@@ -60,7 +55,12 @@ class LtxFamily(Family[Pipe_co]):
                 for number in (_DECODE_TIMESTEP, _DECODE_NOISE)
             )
             clip = (1 - share) * clip + share * mixed[0]
-        out.frames(self._pipe.vae.decode(clip, timestep, return_dict=False)[0])
+        self.pieces(clip, timestep, out)
+
+    def pieces(self, clip: torch.Tensor, timestep: torch.Tensor | None, out: Out) -> None:
+        """Decode latents as the VAE takes them."""
+        vae = self._pipe.vae
+        in_time(vae, clip, lambda tile: vae.decode(tile, timestep, return_dict=False)[0], WITHOUT_LAST, out.frames)
 
     def tile(self) -> None:
         """In time too."""
@@ -73,6 +73,7 @@ class Ltx(LtxFamily[LTXConditionPipeline]):
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTXConditionPipeline
     honours = frozenset({"sigmas", "renoise"})
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.AVOID, Accepts.CONSISTENCY, Accepts.END_PHOTO}
 
     def __init__(self, pipe: LTXConditionPipeline, model: Model) -> None:
         if pipe.scheduler.config.use_dynamic_shifting:
@@ -91,7 +92,7 @@ class Ltx(LtxFamily[LTXConditionPipeline]):
         with noise.mixed(self._pipe, "prepare_latents"), fixed_steps(self._pipe.scheduler, self._model, noise):
             made = self._pipe(
                 conditions=conditions,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,

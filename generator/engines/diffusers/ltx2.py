@@ -1,6 +1,8 @@
 """LTX-2: picture and sound from one model, whole and distilled."""
 
+from collections.abc import Generator
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from typing import ClassVar, cast
 
 import torch
@@ -9,12 +11,12 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 from torch import nn
 
+from clips.catalog import Accepts
 from clips.step_caches import StepCaches
 from clips.stills import recompressed
-from generator.engines.diffusers.family import USUAL_CONSISTENCY, Latents, Out, Scene
+from generator.engines.diffusers.family import IN_WORDS, USUAL_CONSISTENCY, Latents, Out, Scene
 from generator.engines.diffusers.ltx import LtxFamily
 from generator.engines.diffusers.noise import Noise
-from generator.engines.prompts import prompt
 
 _CRF = 33  # the model learnt from frames of compressed videos: a cleaner photo makes it stand still
 _PERTURBED_BLOCK = 29
@@ -26,6 +28,12 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
     pipeline: ClassVar[type[DiffusionPipeline]] = LTX2ConditionPipeline
     steps = 40
     honours = frozenset({"sigmas", "renoise"})
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {
+        Accepts.AVOID,
+        Accepts.CONSISTENCY,
+        Accepts.END_PHOTO,
+        Accepts.SOUND,
+    }
     caches: ClassVar[AbstractSet[str]] = frozenset()  # diffusers' know of one stream, not of picture and sound
     usual_caches: ClassVar[StepCaches] = StepCaches()
 
@@ -45,7 +53,7 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
         with noise.mixed(self._pipe, "prepare_latents", "prepare_audio_latents"):
             made = self._pipe(
                 conditions=conditions,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,
@@ -70,13 +78,31 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
         return cast("tuple[torch.Tensor, torch.Tensor]", made)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
-        """Both whole."""
+        """The sound whole, then the picture as LTX-Video's."""
         del scene
         picture, sound = latents
         pipe = self._pipe
         spectrum = pipe.audio_vae.decode(sound.to(pipe.audio_vae.dtype), return_dict=False)[0]
         out.sound(pipe.vocoder(spectrum)[0], cast("int", pipe.vocoder.config.output_sampling_rate))
-        out.frames(pipe.vae.decode(picture.to(pipe.vae.dtype), None, return_dict=False)[0])
+        with self._no_narrow_tile(picture):
+            self.pieces(picture.to(pipe.vae.dtype), None, out)
+
+    @contextmanager
+    def _no_narrow_tile(self, picture: torch.Tensor) -> Generator[None]:
+        """The decoder mirrors what it is given at its edges, and fails where that is one latent wide. Where the last
+        tile would be, as in a square clip at 720p, all of them lie a little closer.
+        """
+        vae = self._pipe.vae
+        usual = vae.tile_sample_stride_height, vae.tile_sample_stride_width
+        across: int = vae.spatial_compression_ratio
+        vae.tile_sample_stride_height, vae.tile_sample_stride_width = (
+            across * next(closer for closer in range(stride // across, 1, -1) if (side - 1) % closer)
+            for side, stride in zip(picture.shape[-2:], usual, strict=True)
+        )
+        try:
+            yield
+        finally:
+            vae.tile_sample_stride_height, vae.tile_sample_stride_width = usual
 
 
 def _condition(photo: Image.Image, latent: int, consistency: float) -> LTX2VideoCondition:

@@ -50,7 +50,7 @@ _IN_PLACE = {Placement.WHOLE, Placement.EVICTED}
 
 @dataclass(frozen=True, slots=True)
 class Levers:
-    """What was pulled, for the log; `compiled` blocks take tens of seconds the first time and at each new size."""
+    """What was pulled, for the log; `compiled` blocks take tens of seconds the first time, at whatever size."""
 
     attention: str = _NATIVE
     cache: StepCache | None = None
@@ -155,5 +155,6 @@ def _compile(models: Sequence[ModelMixin]) -> bool:
         if type(block).__name__ in (getattr(model, "_repeated_blocks", None) or ())
     ]
     for block in blocks:
-        block.forward = torch.compile(block.forward)
+        # For any number of tokens: left to itself the compiler makes two graphs of each, and more for each side.
+        block.forward = torch.compile(block.forward, dynamic=True)
     return bool(blocks)

@@ -9,9 +9,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
+from clips.catalog import Model
 from clips.errors import SetupError
 from clips.repositories import Lora
 
@@ -44,6 +46,16 @@ class Sources:
     def at(self, name: str) -> Path:
         """The folder of a component."""
         return self.parts.get(name, self.folder / name)
+
+    def pinned(self, model: Model) -> Model:
+        """The entry with the commit of each repository as its revision; none for a folder of the host's own."""
+        loras = [lora.model_copy(update={"revision": _commit(file)}) for lora, file in self.loras]
+        parts = {
+            name: part.model_copy(update={"revision": _commit(self.parts[name])}) for name, part in model.parts.items()
+        }
+        return model.model_copy(
+            update={"revision": _commit(self.folder), "loras": tuple(loras), "parts": parts},
+        )
 
 
 def within(folder: str) -> list[str]:
@@ -84,6 +96,11 @@ def components(folder: Path) -> dict[str, tuple[str, str]]:
         for library, kind in [cast("list[object]", entry)]
         if isinstance(library, str) and isinstance(kind, str) and name not in _OF_NO_USE
     }
+
+
+def _commit(path: Path) -> str | None:
+    """Of a file or folder in the hub's cache, where a snapshot's folder is named after its commit."""
+    return next((part for part, above in pairwise(reversed(path.parts)) if above == "snapshots"), None)
 
 
 def _class_of(folder: Path) -> tuple[str, str]:

@@ -49,13 +49,25 @@ export class Combobox {
     this.node = h('span', { class: 'combobox' }, this.input, this.list);
   }
 
+  /**
+   * What is typed is a number: a phone shows its digits.
+   *
+   * @param {boolean} whole
+   * @param {string} range
+   */
+  expectNumber(whole, range) {
+    this.input.inputMode = whole ? 'numeric' : 'decimal';
+    this.input.placeholder = range;
+  }
+
   /** @param {number} pause */
   #ask(pause) {
     clearTimeout(this.#timer);
     this.#asked += 1;
     const asked = this.#asked;
     // A picked value is not a search: the whole list is offered again.
-    const rows = this.live ? null : this.suggest(this.picked ? '' : this.input.value);
+    const text = () => (this.picked ? '' : this.input.value);
+    const rows = this.live ? null : this.suggest(text());
     if (Array.isArray(rows)) {
       this.#show(rows);
       return;
@@ -63,7 +75,7 @@ export class Combobox {
     // What is marked belongs to an older text: Enter and Tab must not take it.
     this.#mark(-1);
     this.#timer = setTimeout(async () => {
-      const answer = await this.suggest(this.input.value);
+      const answer = await this.suggest(text());
       // A slow answer to an older text would replace the newer one.
       if (asked === this.#asked && document.activeElement === this.input) this.#show(answer);
     }, pause);
@@ -98,7 +110,9 @@ export class Combobox {
     this.list.style.minWidth = `${Math.max(rectangle.width, 180)}px`;
     place(this.list, rectangle);
     this.input.setAttribute('aria-expanded', 'true');
-    this.#mark(Math.max(rows.findIndex((row) => row.value === this.picked?.value), this.live && !this.input.value ? -1 : 0));
+    // Enter takes what is marked: never another value than the one that was picked.
+    const first = this.live && !this.input.value ? -1 : 0;
+    this.#mark(this.picked ? rows.findIndex((row) => row.value === this.picked?.value) : first);
   }
 
   #hide() {

@@ -35,7 +35,11 @@ export function createControl(app, option, hear) {
     const suggest = (text) => fixed.filter((one) => one.name.toLowerCase().includes(text.trim().toLowerCase()));
     return comboControl(option, new Combobox({ label: option.name, suggest, live: false, changed: hear.changed }), fixed);
   }
-  if (option.autocomplete) return comboControl(option, new Combobox({ label: option.name, suggest: hear.suggest, live: true, changed: hear.changed }), null);
+  if (option.autocomplete) {
+    const combobox = new Combobox({ label: option.name, suggest: hear.suggest, live: true, changed: hear.changed });
+    if (isNumeric(option)) combobox.expectNumber(option.type === OPTION.integer, range(option));
+    return comboControl(option, combobox, null);
+  }
   return textControl(option, hear.changed);
 }
 
@@ -83,8 +87,7 @@ function comboControl(option, combobox, fixed) {
 
 /** @param {Option} option @param {() => void} changed @returns {Control} */
 function textControl(option, changed) {
-  const numeric = option.type === OPTION.integer || option.type === OPTION.number;
-  const input = numeric
+  const input = isNumeric(option)
     ? h('input', { type: 'text', inputmode: option.type === OPTION.integer ? 'numeric' : 'decimal', autocomplete: 'off', placeholder: range(option), oninput: changed, class: 'short' })
     : h('textarea', { rows: '1', maxlength: option.max_length, oninput: changed });
   const typed = () => input.value.trim();
@@ -116,7 +119,12 @@ function fileControl(app, option, changed) {
 
 /** @param {Option} option @param {string} text */
 function parsed(option, text) {
-  return option.type === OPTION.integer || option.type === OPTION.number ? Number(text.replace(',', '.')) : text;
+  return isNumeric(option) ? Number(text.replace(',', '.')) : text;
+}
+
+/** @param {Option} option */
+function isNumeric(option) {
+  return option.type === OPTION.integer || option.type === OPTION.number;
 }
 
 /** @param {Option} option */
@@ -128,7 +136,7 @@ function range({ min_value: least, max_value: most }) {
 
 /** @param {Option} option @param {string} text @returns {string|null} */
 function textProblem(option, text) {
-  if (option.type === OPTION.integer || option.type === OPTION.number) {
+  if (isNumeric(option)) {
     const value = parsed(option, text);
     if (typeof value !== 'number' || Number.isNaN(value)) return `“${option.name}” has to be a number.`;
     if (option.type === OPTION.integer && !Number.isInteger(value)) return `“${option.name}” has to be a whole number.`;
