@@ -77,7 +77,8 @@ class Request(Ask):
 class Take:
     """One take and, once it is done, its clip. `charged` is what its hold was settled at, in credits.
 
-    `due_at`: when a take in backoff is tried again, and when a parked one is given up.
+    `due_at`: when a take in backoff is tried again, and when a parked one is given up. `seconds_left`: what a running
+    one still needs, roughly.
     """
 
     take_id: TakeId
@@ -92,6 +93,7 @@ class Take:
     queued_at: datetime
     due_at: datetime | None = None
     started_at: datetime | None
+    seconds_left: float | None = None
     finished_at: datetime | None
     error: str | None
     charged: int | None
@@ -149,7 +151,7 @@ _ONE = """
     FROM requests r WHERE request_id = $1 AND guild_id = $2
 """
 _TAKES = """
-    SELECT t.*, h.charged, c.master, c.deleted_at IS NOT NULL AS clip_deleted
+    SELECT t.*, left_of(t) AS seconds_left, h.charged, c.master, c.deleted_at IS NOT NULL AS clip_deleted
     FROM takes t LEFT JOIN holds h USING (take_id) LEFT JOIN clips c USING (take_id)
     WHERE t.request_id = $1 ORDER BY t.index
 """
@@ -272,6 +274,7 @@ def _take(row: asyncpg.Record) -> Take:
         queued_at=row["queued_at"],
         due_at=row["run_at"],
         started_at=row["started_at"],
+        seconds_left=row["seconds_left"],
         finished_at=row["finished_at"],
         error=row["error"],
         charged=row["charged"],

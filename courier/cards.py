@@ -76,7 +76,7 @@ def _live(whole: WholeRequest, model: Model | None, place: Place | None, now: da
     by_state = {state: [take for take in whole.takes if take.state is state] for state in TakeState}
     running = by_state[TakeState.RUNNING]
     stopping = bool(running) and all(take.cancel_requested for take in running)
-    lines = [_rendering(whole, take, place, now) for take in running]
+    lines = [_rendering(whole, take, now) for take in running]
     in_line = by_state[TakeState.READY] + by_state[TakeState.WAITING]
     if in_line and not running:
         lines.append(_waiting(place, now))
@@ -109,7 +109,7 @@ def _waiting(place: Place | None, now: datetime) -> str:
     return f"**{ahead}** Starts {_at(now, place.starts_in)}, ready {_at(now, place.ends_in)}."
 
 
-def _rendering(whole: WholeRequest, take: Take, place: Place | None, now: datetime) -> str:
+def _rendering(whole: WholeRequest, take: Take, now: datetime) -> str:
     which = f"take {take.index} of {len(whole.takes)} · " if len(whole.takes) > 1 else ""
     if take.cancel_requested:
         return f"**Cancelling** · {which}stops after this step"
@@ -122,10 +122,7 @@ def _rendering(whole: WholeRequest, take: Take, place: Place | None, now: dateti
         doing = f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
     else:
         doing = PHASES.get(take.phase or "", "starting")
-    rest = _rest(take, part, now)
-    if rest is None and place is not None and len(whole.takes) == 1:
-        rest = place.ends_in
-    ready = "" if rest is None else f" · ready {_at(now, rest)}"
+    ready = "" if take.seconds_left is None else f" · ready {_at(now, take.seconds_left)}"
     return f"**Rendering** · {which}{doing}{ready}\n{bar(part)}"
 
 
@@ -134,13 +131,6 @@ def _part(take: Take) -> float:
     if take.phase in {"load", "step", "part"} and take.total:
         return min(take.done / take.total, 1.0)
     return 1.0 if take.phase in _ALL_STEPS_DONE else 0.0
-
-
-def _rest(take: Take, part: float, now: datetime) -> float | None:
-    """Seconds that a running take still needs, by its own pace; None while that says too little."""
-    if take.started_at is None or part < 0.1 or take.phase == "load":
-        return None
-    return max((now - take.started_at).total_seconds(), 0.0) * (1 - part) / part
 
 
 def _faulty(whole: WholeRequest, takes: list[Take], now: datetime) -> str:

@@ -16,7 +16,7 @@ from clips import deliveries, queue, requests
 from clips.catalog import Catalog
 from clips.checkpoints import Checkpoint, Checkpoints
 from clips.deliveries import Delivery, DeliveryKind, Posted
-from clips.domain import DeliveryId, MessageId, TakeId
+from clips.domain import DeliveryId, MessageId, TakeId, TakeState
 from clips.errors import ZoetropeError
 from clips.postgres import Pool
 from clips.requests import WholeRequest
@@ -89,7 +89,9 @@ class Messenger:
             return None
         place, state = None, ReplyState()
         if not whole.ended:
-            place = await queue.place(self._pool, delivery.request_id)
+            # Of a take that runs is told what that one needs, every few seconds; of none in line behind it.
+            if not any(take.state is TakeState.RUNNING for take in whole.takes):
+                place = await queue.place(self._pool, delivery.request_id)
         else:
             other = await deliveries.standing(self._pool, delivery.guild_id, delivery.request_id, DeliveryKind.REPLY)
             if other is not None:

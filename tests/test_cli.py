@@ -171,7 +171,7 @@ def test_the_demo_stays_until_its_terminal_is_closed(tmp_path: Path):
     demo = [*ZOETROPE, "demo", "--port", str(port), "--photo", str(PHOTO)]
     terminal = Terminal(tmp_path, "sh", "-c", 'trap "" HUP; "$@"; exit "$?"', "make", *demo)
     said = terminal.until("Ctrl-C stops all.")
-    assert re.search(r"take 1.* step \d+ of 120", said)
+    assert re.search(r"take 1.* step \d+ of 120, about \d+ s left", said)
     assert said.count("clip: ") == 3
     with urlopen(f"http://127.0.0.1:{port}/") as page:
         assert "zoetrope" in page.read().decode().lower()

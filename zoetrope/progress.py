@@ -1,5 +1,6 @@
 """Bars in the terminal for the takes of a request. Reads nothing: it is shown the request as often as it changes."""
 
+import math
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
@@ -25,7 +26,7 @@ _WORDS = {
 @contextmanager
 def take_bars(console: Console, *, transient: bool = False) -> Generator[Callable[[WholeRequest], None]]:
     """A bar for each take of what the yielded function is called with. `transient`: they go at the end of the block."""
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[words]}"), TimeElapsedColumn()
+    columns = TextColumn("{task.description}"), BarColumn(16), TextColumn("{task.fields[words]}"), TimeElapsedColumn()
     bars: dict[int, TaskID] = {}
     # Where nothing can be drawn over, only what stays is printed.
     hidden = transient and not console.is_terminal
@@ -52,9 +53,16 @@ def _words(take: Take) -> str:
     if take.state is not TakeState.RUNNING:
         return _WORDS[take.state]
     if take.phase == "step" and take.total:
-        return f"step {take.done} of {take.total}"
-    if take.phase == "part" and take.total:
-        return f"about {100 * take.done // take.total} %"
-    if take.phase == "load" and take.total:
-        return f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
-    return PHASES.get(take.phase or "", "starting")
+        doing = f"step {take.done} of {take.total}"
+    elif take.phase == "part" and take.total:
+        doing = f"about {100 * take.done // take.total} %"
+    elif take.phase == "load" and take.total:
+        doing = f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
+    else:
+        doing = PHASES.get(take.phase or "", "starting")
+    return doing if take.seconds_left is None else f"{doing}, about {_lasting(take.seconds_left)} left"
+
+
+def _lasting(seconds: float) -> str:
+    """`5 s`, `85 s`, `3 min`: rounded up, so that nothing is ever said to be over before it is."""
+    return f"{max(math.ceil(seconds / 5), 1) * 5} s" if seconds <= 120 else f"{math.ceil(seconds / 60)} min"

@@ -78,9 +78,9 @@ def test_a_steady_estimate_is_a_steady_text() -> None:
     assert len(texts) == 1
 
 
-def test_a_rendering_card_tells_take_step_and_the_time_left_by_its_own_pace() -> None:
-    running = take(2, S.RUNNING, done=31, total=50, started_at=NOW - timedelta(seconds=62))
-    message = drawn(whole(take(1, S.DONE), running, take(3, S.WAITING)), Place(0, 0, 999))
+def test_a_rendering_card_tells_take_step_and_the_time_left() -> None:
+    running = take(2, S.RUNNING, done=31, total=50, seconds_left=38)
+    message = drawn(whole(take(1, S.DONE), running, take(3, S.WAITING)))
     assert message.content.splitlines()[:3] == [
         f"**Rendering** · take 2 of 3 · step 31 of 50 · ready {moment(NOW + timedelta(seconds=40))}",
         "`██████████░░░░░░`",
@@ -101,8 +101,8 @@ def test_a_rendering_card_tells_take_step_and_the_time_left_by_its_own_pace() ->
     ],
 )
 def test_phases_in_words(phase: str | None, words: str) -> None:
-    running = whole(take(1, S.RUNNING, phase=phase))
-    assert drawn(running, Place(0, 0, 60)).content.startswith(f"**Rendering** · {words} · ready <t:")
+    running = whole(take(1, S.RUNNING, phase=phase, seconds_left=55))
+    assert drawn(running).content.startswith(f"**Rendering** · {words} · ready {moment(NOW + timedelta(minutes=1))}\n")
 
 
 def test_a_load_tells_its_bytes() -> None:
@@ -174,7 +174,7 @@ def test_the_first_take_posts_the_reply_and_says_what_is_to_come() -> None:
     message = replied(whole(take(1, S.DONE), take(2, S.RUNNING), take(3, S.WAITING)))
     assert message.content == (
         "<@42> **1 of 3 takes is ready** · “gentle wind in the hair”\n"
-        "Wan 2.2 TI2V 5B · 5.04 s · 1280 \N{MULTIPLICATION SIGN} 704 · 18 credits so far\n"
+        "AI-generated with Wan 2.2 TI2V 5B · 5.04 s · 1280 \N{MULTIPLICATION SIGN} 704 · 18 credits so far\n"
         "Still rendering: takes 2 and 3."
     )
     assert message.mention == UserId(42)

@@ -74,7 +74,7 @@ async def test_a_member_gets_a_clip_of_every_family(
         async with stage.playing(catalog=catalog):
             for tiny in FAMILIES:
                 end_photo = jpeg() if "end_photo" in tiny.needs else None
-                answer = await stage.animate(juno, lobby, model=tiny.entry, takes=1, length=1.0, end_photo=end_photo)
+                answer = await stage.animate(juno, lobby, model=tiny.entry, takes=1, end_photo=end_photo)
                 assert "1 take with" in answer["content"]
             settings = {"models": ",".join(names), "catalog": str(catalog), "device": "cpu"}
             async with generating(dsn, tmp_path, **settings) as generator:

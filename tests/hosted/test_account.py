@@ -121,7 +121,7 @@ async def test_many_takes_run_at_once_and_never_more_than_the_host_allows(room: 
         takes = [take for request in requests for take in await room.ended(request)]
     assert [take.state for take in takes] == [TakeState.DONE] * 6
     assert provider.paid == 6
-    assert 0 < waits[MODEL.name] < 6 * MODEL.plan(SPEC, (320, 240)).credits / 3
+    assert 0 < waits[MODEL.name] <= 6 * MODEL.plan(SPEC, (320, 240)).credits / 3
     # A clip of a provider costs what it was quoted, however long it took, and is as large as it came.
     assert {take.charged for take in takes} == {MODEL.plan(SPEC, (320, 240)).credits}
     made = await room.pool.fetch("SELECT width, height, frames, has_sound FROM clips")

@@ -16,7 +16,7 @@ from torch.fx.experimental import _config as shapes_config  # the one way to tel
 
 from clips.catalog import Accepts, Model
 from clips.domain import ClipSpec, Plan
-from clips.errors import FatalEngineError, ZoetropeError
+from clips.errors import FatalEngineError, ZoetropeError, first_line
 from generator.engines.base import Context, TakeSeed
 from generator.engines.diffusers.family import Family, Scene
 from generator.engines.diffusers.gpu_memory import is_fatal, is_out_of_memory
@@ -56,7 +56,7 @@ def works(
         if is_fatal(error):
             raise FatalEngineError(f"{model.name}: the GPU failed: {error}") from error
         if not is_out_of_memory(error):
-            log.warning("%s cannot be sped up here: %s", model.name, (str(error).strip() or "?").splitlines()[0])
+            log.warning("%s cannot be sped up here: %s", model.name, first_line(error))
             return False
     finally:
         pipe.maybe_free_model_hooks()
