@@ -152,6 +152,11 @@ class Model(Entry):
         return self.provider or self.name
 
     @property
+    def terms(self) -> str:
+        """The licence and what it forbids, in sentences."""
+        return f"Licence: {self.licence}. {self.forbids}".rstrip()
+
+    @property
     def honours(self) -> frozenset[Accepts]:
         """All that it takes. Where we fit the photo ourselves, padding too."""
         return self.accepts | self.needs | (frozenset() if self.hosted else {Accepts.PADDING})

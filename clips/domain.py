@@ -155,7 +155,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a running take is. `phase` is `load`, `warm`, `encode`, `step`, `decode` or `store`.
+    """How far a running take is. `phase` is `load`, in kilobytes, `warm`, `encode`, `step`, `decode` or `store`.
 
     Elsewhere: `queue`, and `part` in the place of `step`, where `done` of `total` is guessed from the time it takes.
     """

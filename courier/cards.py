@@ -14,6 +14,7 @@ from courier.buttons import Action, ButtonId
 from courier.message import Button, Message, Style
 from courier.wording import (
     bar,
+    bytes_of,
     count_of_takes,
     credits_of,
     model_of,
@@ -117,6 +118,8 @@ def _rendering(whole: WholeRequest, take: Take, now: datetime) -> str:
         doing = f"step {take.done} of {take.total}"
     elif take.phase == "part" and take.total:
         doing = f"about {100 * take.done // take.total} %"
+    elif take.phase == "load" and take.total:
+        doing = f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
     else:
         doing = PHASES.get(take.phase or "", "starting")
     ready = "" if take.seconds_left is None else f" · ready {_at(now, take.seconds_left)}"
@@ -124,8 +127,8 @@ def _rendering(whole: WholeRequest, take: Take, now: datetime) -> str:
 
 
 def _part(take: Take) -> float:
-    """How much of a running take is done, 0-1."""
-    if take.phase in {"step", "part"} and take.total:
+    """How much of a running take is done, or of its model's load before that, 0-1."""
+    if take.phase in {"load", "step", "part"} and take.total:
         return min(take.done / take.total, 1.0)
     return 1.0 if take.phase in _ALL_STEPS_DONE else 0.0
 

@@ -85,6 +85,13 @@ def bar(part: float, width: int = 16) -> str:
     return f"`{'█' * filled}{'░' * (width - filled)}`"
 
 
+def bytes_of(done: int, total: int) -> str:
+    """`12.3 of 23.0 GB`, from kilobytes."""
+    if total < 1_000_000:
+        return f"{done / 1000:.0f} of {total / 1000:.0f} MB"
+    return f"{done / 1_000_000:.1f} of {total / 1_000_000:.1f} GB"
+
+
 def model_of(request: Request, model: Model | None) -> str:
     """What renders it. A sketch is told apart wherever it shows. `model` None: it left the catalogue meanwhile."""
     if model is None:

@@ -30,6 +30,7 @@ from clips.settings import Settings
 from zoetrope.offered import is_offered
 from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, Children, supervised
+from zoetrope.weights import terms_of_fetching
 
 _POLL = 0.2
 
@@ -58,7 +59,7 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         ask = await _prepare(pool, blobs, model, order)
         console.print(_told(ask.plan, model, order.takes), highlight=False, markup=False, soft_wrap=True)
         children = await stack.enter_async_context(supervised(settings.home / "logs"))
-        await _ensure_generator(children, pool, settings, dsn, model.name)
+        await _ensure_generator(children, pool, settings, dsn, model, console)
         request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
             whole = await children.guard(_watch(pool, request_id, order.spec.model, console))
@@ -128,18 +129,22 @@ async def _stored(pool: Pool, blobs: BlobStore, upload: bytes) -> StoredPhoto:
     return photo
 
 
-async def _ensure_generator(children: Children, pool: Pool, settings: Settings, dsn: str, model: str) -> None:
+async def _ensure_generator(
+    children: Children, pool: Pool, settings: Settings, dsn: str, model: Model, console: Console
+) -> None:
     """A generator of our own for the while, unless one is alive that runs the model."""
 
     async def alive() -> bool:
-        return await is_offered(pool, model)
+        return await is_offered(pool, model.name)
 
     if await alive():
         return
+    if terms := terms_of_fetching(model):
+        console.print(terms, highlight=False, markup=False, soft_wrap=True)
     environment = {
         "DATABASE_URL": dsn,
         "ZOETROPE_BLOBS": settings.blobs_url,
-        "ZOETROPE_MODELS": model,
+        "ZOETROPE_MODELS": model.name,
         "DISCORD_TOKEN": "",
     }
     # The hub may be slow to answer, and torch to come from the disk.

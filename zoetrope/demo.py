@@ -32,6 +32,7 @@ from zoetrope.member import Attachment, Member, Message, first_member
 from zoetrope.offered import is_offered, is_offered_at
 from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, supervised
+from zoetrope.weights import terms_of_fetching
 
 _POLL = 0.2
 _ANSWER_WITHIN = 60.0
@@ -68,6 +69,8 @@ class Demo:
             self._say("Starting Postgres")
             dsn = await stack.enter_async_context(embedded(home / "postgres"))
             await _migrate(dsn)
+            if terms := terms_of_fetching(Catalog.load(self.settings.catalog).find(self.model)):
+                self._tell(terms)
             children = await stack.enter_async_context(supervised(home / "logs"))
             for child in self._children(home, dsn):
                 self._say(f"Starting the {child.name}")

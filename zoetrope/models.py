@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sized
 from contextlib import contextmanager
-from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -17,6 +17,7 @@ from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from clips.settings import Settings
 from clips.wishes import joined
+from courier.wording import bytes_of
 from zoetrope.weights import the_hub
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ console = Console()
 
 _GIB = 1024**3
 _INTERRUPTED = 130
+_LINE_EVERY = 30.0
+"""Seconds between lines of progress where there is no terminal."""
 Name = Annotated[str, typer.Argument(help="A model of the catalogue.")]
 Names = Annotated[list[str], typer.Argument(help="Models of the catalogue.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -56,7 +59,7 @@ def list_models() -> None:
 def pull(name: Name, *, yes: Yes = False) -> None:
     """Fetch a model's files, after its licence and sizes were told. What came before is kept, and all is checked."""
     model, hub = _model(name), the_hub()
-    from generator.engines.diffusers.weights import check_disk  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers.download import check_disk  # noqa: PLC0415 - comes with the generator's install only
 
     try:
         stock = hub.stock(model)
@@ -69,7 +72,7 @@ def pull(name: Name, *, yes: Yes = False) -> None:
     _tell(f"[bold]{escape(model.title)}[/]: {_size(stock.total)} on the disk, {_size(stock.missing)} still to come.")
     if model.gpu:
         _tell(f"A GPU of {model.gpu.full} GiB renders it at full speed, one of {model.gpu.least} GiB more slowly.")
-    _tell(f"Licence: {escape(model.licence)}. {escape(model.forbids)}".rstrip())
+    _tell(escape(model.terms))
     if stock.missing and not yes:
         _confirm("Fetch it?")
     for attempt in (1, 2):
@@ -118,9 +121,9 @@ def check(
 def remove(names: Names, *, yes: Yes = False) -> None:
     """Delete models' files from the hub's cache, but for those that other models here need. Your own folders stay."""
     models, hub = [_model(name) for name in names], the_hub()
-    from generator.engines.diffusers import hub_cache  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers import hub_cache, weights  # noqa: PLC0415 - comes with the generator's install only
 
-    for own in (model.repo for model in models if model.repo and Path(model.repo).expanduser().is_dir()):
+    for own in (model.repo for model in models if model.repo and weights.own_folder(model.repo)):
         raise SetupError(f"{own} is a folder of your own. Delete it yourself.")
     others = [other for other in _local() if other not in models and _is_found(other)]
     kept = [other for other in others if hub.whole(other)]
@@ -146,17 +149,17 @@ def remove(names: Names, *, yes: Yes = False) -> None:
 def _fetch(model: Model) -> bool:
     """Download what is missing and read all of it. False: something was damaged, and is gone now."""
     hub = the_hub()
-    from generator.engines.diffusers.weights import find_all  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers.origins import find_all  # noqa: PLC0415 - comes with the generator's install only
+    from generator.engines.diffusers.weights import own_folder  # noqa: PLC0415 - the same
 
     with _bytes("fetching") as begin:
-        find_all(model, begin)
+        find_all(model, lambda missing, _: begin(missing))
     files = hub.here(model)
     with _bytes("checking") as begin:
         damaged = hub.damaged(files, begin(sum(file.stat().st_size for file in files)))
     for file in damaged:
         _tell(f"{file.name} is damaged.")
-    own = model.repo and Path(model.repo).expanduser().is_dir()
-    if damaged and own:
+    if damaged and model.repo and own_folder(model.repo):
         raise SetupError(f"{damaged[0]} is damaged. Copy the model into {model.repo} again.")
     hub.discard(damaged)
     return not damaged
@@ -164,17 +167,25 @@ def _fetch(model: Model) -> bool:
 
 @contextmanager
 def _bytes(what: str) -> "Generator[Callable[[int], Callable[[int], None]]]":
-    """A bar of bytes. Yields what is told the sum, once or several times, and gives what is told of each part."""
+    """A bar of bytes, or a line now and then where none can be drawn. Yields what is told the sum, and gives what is
+    told of each part.
+    """
     columns = TextColumn(what), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(what, total=0)
-        total = 0
+        done, told_at = 0, monotonic()
 
         def begin(size: int) -> "Callable[[int], None]":
-            nonlocal total
-            total += size
-            progress.update(bar, total=total)
-            return lambda count: progress.advance(bar, count)
+            def advance(count: int) -> None:
+                nonlocal done, told_at
+                done += count
+                progress.advance(bar, count)
+                if progress.disable and monotonic() >= told_at + _LINE_EVERY:
+                    told_at = monotonic()
+                    _tell(f"{what}: {bytes_of(done // 1000, size // 1000)}")
+
+            progress.update(bar, total=size)
+            return advance
 
         yield begin
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from clips.domain import TakeState
 from clips.requests import Take, WholeRequest
 from courier.cards import PHASES
+from courier.wording import bytes_of
 
 _WORDS = {
     TakeState.WAITING: "waiting",
@@ -55,6 +56,8 @@ def _words(take: Take) -> str:
         doing = f"step {take.done} of {take.total}"
     elif take.phase == "part" and take.total:
         doing = f"about {100 * take.done // take.total} %"
+    elif take.phase == "load" and take.total:
+        doing = f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
     else:
         doing = PHASES.get(take.phase or "", "starting")
     return doing if take.seconds_left is None else f"{doing}, about {_lasting(take.seconds_left)} left"

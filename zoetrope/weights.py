@@ -3,7 +3,7 @@
 import logging
 from importlib.util import find_spec
 
-from clips.catalog import Model
+from clips.catalog import EngineKind, Model
 from clips.errors import RetryableError, SetupError
 from generator.engines.loading import check_loadable
 from zoetrope.findings import Finding
@@ -20,6 +20,16 @@ def the_hub():  # noqa: ANN201 - the module itself
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it would tell of kernels that nobody needs
     hub_logging.set_verbosity_error()  # it would tell of each new attempt
     return hub
+
+
+def terms_of_fetching(model: Model) -> str | None:
+    """What a host has to know before a first render fetches a model's files. None where all are here, or come from
+    nowhere. Raises `SetupError` where its own folder is away.
+    """
+    if model.engine is not EngineKind.DIFFUSERS or find_spec("huggingface_hub") is None or the_hub().whole(model):
+        return None
+    size = f", about {model.weights:.0f} GB," if model.weights else ""
+    return f"The files of {model.title}{size} are fetched from the hub first. {model.terms}"
 
 
 def examine_model(model: Model, device: str) -> Finding:

@@ -13,6 +13,7 @@ from clips.catalog import EngineKind, Model, Speed
 from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from generator.engines.base import Context, Engine, NoRoomError, Parkable
+from generator.engines.ends import aside
 from generator.engines.gates import Gate
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def gates_of(models: Iterable[Model], device: str) -> dict[str, Gate]:
     """A gate for each model that is loaded from weights, by name: closed until `keep_gates` has had a look."""
 
     def gate(model: Model) -> Gate:
-        return Gate(model.name, lambda: asyncio.to_thread(check_loadable, model, device), unseen=True)
+        return Gate(model.name, lambda: aside(partial(check_loadable, model, device)), unseen=True)
 
     return {model.name: gate(model) for model in models if model.engine is EngineKind.DIFFUSERS}
 

@@ -105,6 +105,15 @@ def test_phases_in_words(phase: str | None, words: str) -> None:
     assert drawn(running).content.startswith(f"**Rendering** · {words} · ready {moment(NOW + timedelta(minutes=1))}\n")
 
 
+def test_a_load_tells_its_bytes() -> None:
+    loading = take(1, S.RUNNING, phase="load", done=11_500_000, total=23_000_000, started_at=NOW - timedelta(minutes=9))
+    told, pace, *_ = drawn(whole(loading)).content.splitlines()
+    assert told == "**Rendering** · loading the model: 11.5 of 23.0 GB", "how long it renders is not known from that"
+    assert pace == "`████████░░░░░░░░`"
+    small = drawn(whole(take(1, S.RUNNING, phase="load", done=600, total=271_400)))
+    assert small.content.startswith("**Rendering** · loading the model: 1 of 271 MB\n")
+
+
 def test_a_part_that_is_guessed_from_the_time_says_so() -> None:
     message = drawn(whole(take(1, S.RUNNING, phase="part", done=50, total=100)))
     assert message.content.splitlines()[0].startswith("**Rendering** · about 50 %")

@@ -23,7 +23,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 @dataclass
 class Hub:
     """`refusals` maps a repository to (status, X-Error-Code); `served` lists the files whose bytes were sent. Of the
-    file `held` only the first half comes until `go`; `holding` tells that it did.
+    file `held` only the first half comes until `go`; `holding` tells that it did. `xet` maps files to their hashes in
+    the folder `storage`, in which hf_xet finds them.
     """
 
     folder: Path
@@ -34,6 +35,8 @@ class Hub:
     held: str = ""
     holding: Event = field(default_factory=Event)
     go: Event = field(default_factory=Event)
+    xet: dict[str, str] = field(default_factory=dict[str, str])
+    storage: Path | None = None
 
     def files(self) -> dict[str, bytes]:
         return {
@@ -64,9 +67,20 @@ class Hub:
                     return _refusal(HTTPStatus.NOT_FOUND, "EntryNotFound")
                 if body and not ranged:
                     self.served.append(name)
-                return HTTPStatus.OK, content, {"ETag": f'"{mark(name, content)}"', "X-Repo-Commit": COMMIT}
+                return HTTPStatus.OK, content, self._headers(name, content)
             case _:
                 return _refusal(HTTPStatus.NOT_FOUND, "RevisionNotFound")
+
+    def _headers(self, name: str, content: bytes) -> dict[str, str]:
+        headers = {"ETag": f'"{mark(name, content)}"', "X-Repo-Commit": COMMIT}
+        if name in self.xet:
+            headers |= {"X-Xet-Hash": self.xet[name], "X-Xet-Refresh-Route": f"{self.url}/xet-token"}
+        return headers
+
+    def way_to_storage(self) -> dict[str, str]:
+        """The headers by which hf_xet is told where to look."""
+        expires = {"X-Xet-Access-Token": "token", "X-Xet-Token-Expiration": "4102444800"}
+        return {"X-Xet-Cas-Url": f"local://{self.storage}"} | expires
 
 
 def mark(name: str, content: bytes) -> str:
@@ -102,6 +116,8 @@ def serving(hub: Hub) -> Generator[Hub]:
             wanted = re.fullmatch(r"bytes=0-(\d+)", self.headers.get("Range", ""))
             path = urlsplit(self.path).path.strip("/")
             status, content, headers = hub.answer(path, body=body, ranged=wanted is not None)
+            if path == "xet-token":
+                status, content, headers = HTTPStatus.OK, b"", hub.way_to_storage()
             if wanted:
                 content = content[: int(wanted[1]) + 1]
             self.send_response(status)

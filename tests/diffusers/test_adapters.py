@@ -22,8 +22,9 @@ from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.pictures import AT_ONCE
+from generator.engines.diffusers.reading import size_of
 from generator.engines.diffusers.svd import noise_in_photo
-from generator.engines.diffusers.weights import numbers
+from generator.engines.diffusers.weights import components, numbers, weight_files
 
 
 async def loaded(tiny: Tiny, folder: Path) -> DiffusersEngine:
@@ -37,7 +38,10 @@ async def test_what_the_pipeline_has_no_use_for_is_not_loaded(tmp_path: Path) ->
     await engine.close()
     used = [folder / name for name in ("text_encoder", "unet", "vae")] + [folder / "parts" / "motion_adapter"]
     assert numbers(folder / "safety_checker") > 0
-    assert told.reports[-1] == ("load", *[4 * sum(map(numbers, used))] * 2)
+    assert "safety_checker" not in components(folder), "it is not fetched and not planned for either"
+    kilobytes = size_of(file for component in used for file in weight_files(component)) // 1000
+    assert {total for _, _, total in told.reports} == {kilobytes}
+    assert told.reports[-1] == ("load", kilobytes, kilobytes)
 
 
 @pytest.mark.parametrize("entry", ["svd-xt", "pia"])

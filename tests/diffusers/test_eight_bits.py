@@ -16,10 +16,11 @@ from transformers import UMT5EncoderModel
 
 from clips.catalog import Model, Placement
 from generator.engines.diffusers.family import family_of
-from generator.engines.diffusers.loading import Bytes, load_pipeline
+from generator.engines.diffusers.load_progress import LoadProgress
+from generator.engines.diffusers.loading import load_pipeline
 from generator.engines.diffusers.memory import GIB, MemoryPlan
+from generator.engines.diffusers.origins import find_all
 from generator.engines.diffusers.runner import Runner
-from generator.engines.diffusers.weights import find_all
 
 CPU = torch.device("cpu")
 TINY = next(tiny for tiny in TINIES if tiny.entry == "wan-2.2-i2v-a14b-4step")
@@ -36,8 +37,8 @@ def a14b(shelf: Path) -> Model:
 
 
 def loaded(model: Model, way: MemoryPlan) -> DiffusionPipeline:
-    begin = Bytes(Told()).begin
-    return load_pipeline(family_of(model), find_all(model, begin), CPU, way, begin)
+    progress = LoadProgress(Told())
+    return load_pipeline(family_of(model), find_all(model, progress.fetching), CPU, way, progress.reading)
 
 
 def is_cast(part: torch.nn.Module) -> bool:

@@ -17,7 +17,7 @@ from clips.repositories import Lora
 from clips.settings import Settings
 from zoetrope.findings import Finding
 from zoetrope.models import app
-from zoetrope.weights import examine_files
+from zoetrope.weights import examine_files, terms_of_fetching
 
 ENTRY = """
 [models.{name}]
@@ -75,6 +75,28 @@ def test_a_pull_tells_the_licence_fetches_and_checks(hub: Hub) -> None:
     assert sorted(hub.served) == sorted(hub.files())
     listed = run("list").output
     assert f"{size:.1f} MB" in next(line for line in listed.splitlines() if line.startswith("tiny"))
+
+
+def test_without_a_terminal_a_pull_tells_how_far_it_is_now_and_then(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "fetching:" not in run("pull", "tiny", "--yes").output, "it took no half minute"
+    run("remove", "tiny", "twin", "--yes")
+    monkeypatch.setattr("zoetrope.models._LINE_EVERY", 0.0)
+    lines = run("pull", "tiny", "--yes").output.splitlines()
+    told = [line for line in lines if line.startswith("fetching: ")]
+    size = sum(len(content) for name, content in hub.files().items() if name != "model_index.json") // 1000
+    assert len(told) >= len(hub.files()) and told[-1] == f"fetching: {size / 1000:.0f} of {size / 1000:.0f} MB"
+    assert any(line.startswith("checking: ") for line in lines)
+
+
+def test_a_first_render_says_what_is_fetched_and_under_which_terms(hub: Hub) -> None:
+    models = Catalog.load(Settings.load().catalog)
+    terms = "Licence: Some Licence 1.0. No clips of dragons."
+    assert terms_of_fetching(models.find("tiny")) == f"The files of Tiny are fetched from the hub first. {terms}"
+    assert terms_of_fetching(models.find("own")) is None
+    assert terms_of_fetching(models.find("sketch")) is None
+    run("pull", "tiny", "--yes")
+    assert terms_of_fetching(models.find("tiny")) is None
+    assert hub.served
 
 
 def test_what_is_damaged_is_fetched_again_and_only_that(hub: Hub) -> None:

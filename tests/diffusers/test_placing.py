@@ -3,7 +3,7 @@ streamed to as a GPU would be.
 """
 
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -222,11 +222,11 @@ async def test_a_load_that_runs_out_of_memory_goes_on_with_less(
 ) -> None:
     fails, failed = [kind("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")], list[weakref.ref[DiffusionPipeline]]()
 
-    def once(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
+    def once(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device, before_each: Callable[[], None]) -> None:
         if fails:
             failed.append(weakref.ref(pipe))
             raise fails.pop()
-        place(pipe, plan, device)
+        place(pipe, plan, device, before_each)
 
     def free_ram() -> int:
         assert [pipe() for pipe in failed] == [None] * len(failed), "what failed is gone by now"

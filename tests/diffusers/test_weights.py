@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_harness import Collected, Told, job_of, pipe_of
+from engine_harness import Collected, Report, Told, job_of, pipe_of
 from fake_hub import COMMIT, Hub, point_to
 from huggingface_hub import constants
 from safetensors.torch import save_file
@@ -17,9 +17,6 @@ from clips.catalog import Model
 from clips.errors import CancelledError, RetryableError, SetupError
 from clips.repositories import Lora, Part
 from generator.engines.diffusers.engine import DiffusersEngine
-from generator.engines.diffusers.weights import numbers
-
-COMPONENTS = ("text_encoder", "transformer", "vae")
 
 
 @pytest.fixture
@@ -46,12 +43,35 @@ async def test_weights_are_downloaded_once_with_their_bytes_told(hosted: Model, 
     assert len(loads) == len(told.reports)
     assert [done for done, _ in loads] == sorted(done for done, _ in loads)
     downloaded = sum(len(content) for name, content in hub.files().items() if name != "model_index.json")
-    read = sum(4 * numbers(hub.folder / name) for name in COMPONENTS)
-    assert loads[-1] == (downloaded + read, downloaded + read)
+    read = sum(len(content) for name, content in hub.files().items() if name.endswith(".safetensors"))
+    kilobytes = (downloaded + read) // 1000
+    assert loads[-1] == (kilobytes, kilobytes)
+    assert {total for _, total in loads} == {kilobytes}, "told once, before anything came"
     hub.served.clear()
     again = await DiffusersEngine.load(hosted, "cpu", Told())
     await again.close()
     assert hub.served == []
+
+
+async def test_licence_and_what_it_forbids_are_logged_before_the_first_byte(
+    hosted: Model, hub: Hub, caplog: pytest.LogCaptureFixture
+) -> None:
+    strict = hosted.model_copy(update={"licence": "Some Licence 1.0", "forbids": "No clips of dragons."})
+    logged: list[int] = []
+
+    def cancel(_: Report) -> bool:
+        logged.append(caplog.text.count("from the hub, 0.0 GB. Licence: Some Licence 1.0. No clips of dragons."))
+        return True
+
+    with pytest.raises(CancelledError):
+        await DiffusersEngine.load(strict, "cpu", Told(cancel_at=cancel))
+    assert logged == [1] and hub.served == ["model_index.json"]
+    engine = await DiffusersEngine.load(strict, "cpu", Told())
+    await engine.close()
+    caplog.clear()
+    engine = await DiffusersEngine.load(strict, "cpu", Told())
+    await engine.close()
+    assert "Licence" not in caplog.text, "nothing comes"
 
 
 async def test_nothing_here_asks_a_hub_by_mistake(model: Model) -> None:
@@ -68,7 +88,7 @@ async def test_a_pinned_revision_is_the_one_that_is_asked_for(hosted: Model) -> 
 
 async def test_a_cancelled_download_goes_on_where_it_was(hosted: Model, hub: Hub) -> None:
     with pytest.raises(CancelledError):
-        await DiffusersEngine.load(hosted, "cpu", Told(cancel_at=lambda report: report[1] > 100_000))
+        await DiffusersEngine.load(hosted, "cpu", Told(cancel_at=lambda report: report[1] > 100))
     before = set(hub.served)
     assert 1 < len(before) < len(hub.files())
     hub.served.clear()

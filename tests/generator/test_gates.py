@@ -1,8 +1,11 @@
 """A model that does not load costs no take an attempt: its gate closes, the host is told, and it opens by itself."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from threading import Event
+from time import monotonic
 from uuid import uuid4
 
 import pytest
@@ -17,7 +20,7 @@ from clips.postgres import Session
 from generator import worker
 from generator.engines.base import Context, Engine
 from generator.engines.gates import Gate
-from generator.engines.loading import Shelf, keep_gates
+from generator.engines.loading import Shelf, gates_of, keep_gates
 from generator.engines.sketch import SketchEngine
 from generator.heartbeat import Heartbeat, Identity
 from generator.stations import Station, offer
@@ -85,3 +88,32 @@ async def test_a_load_that_fails_gives_the_take_back_until_it_can_be_loaded(
         keeping.cancel()
         stopping.ask()
         await work
+
+
+def test_a_look_at_a_dead_hub_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    answered = Event()
+    monkeypatch.setattr("generator.engines.loading.check_loadable", lambda *_: answered.wait(20))
+    [gate] = gates_of([Catalog.load().find("wan-2.2-ti2v-5b")], "cpu").values()
+
+    async def generate() -> None:
+        looking = asyncio.create_task(keep_gates([gate]))
+        await asyncio.sleep(0.1)
+        looking.cancel()
+        await asyncio.wait([looking])
+
+    began = monotonic()
+    asyncio.run(generate())
+    assert monotonic() - began < 5
+    threads = [thread for thread in threading.enumerate() if thread.name == "aside"]
+    assert threads and all(thread.daemon for thread in threads), "nor does the process wait for them"
+    answered.set()
+
+
+async def test_what_a_look_raises_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise SetupError("no such weights")
+
+    monkeypatch.setattr("generator.engines.loading.check_loadable", fail)
+    [gate] = gates_of([Catalog.load().find("wan-2.2-ti2v-5b")], "cpu").values()
+    await gate.examine()
+    assert (gate.open, gate.trouble) == (False, "no such weights")

@@ -1,36 +1,25 @@
 """What of a model is on this machine, what is still to come, and whether it came whole.
 
-Knows neither torch nor pipelines, and downloads no weights: that is `weights`.
+Knows neither torch nor pipelines, and downloads no weights: that is `origins`.
 """
 
 import hashlib
 import json
-import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, try_to_load_from_cache
+from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
 from clips.catalog import Model
 from clips.errors import RetryableError, SetupError
 from generator.engines.diffusers.checkpoint import Checkpoint, Config, read_config
-from generator.engines.diffusers.weights import (
-    HUB_ERRORS,
-    INDEX,
-    Advance,
-    components,
-    in_words,
-    is_variant,
-    listed,
-    own_folder,
-    wanted,
-    within,
-)
+from generator.engines.diffusers.download import HUB_ERRORS, Advance, in_words
+from generator.engines.diffusers.origins import Origin, origins
 from generator.engines.diffusers.weights import numbers as count_numbers
+from generator.engines.diffusers.weights import own_folder
 
-_SHARD = re.compile(r"-\d+-of-(\d+)\.safetensors$")
 _CHUNK = 4 * 1024**2
 
 
@@ -42,80 +31,6 @@ class Stock:
     missing: int
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Files of one repository that a model is made from: a pipeline without some components, one component, a file."""
-
-    repo: str
-    revision: str | None
-    without: frozenset[str] = frozenset()
-    component: str | None = None
-    folder: str = ""
-    file: str | None = None
-
-    def patterns(self) -> list[str]:
-        """What to ask the hub for. Raises what the hub's client does."""
-        if self.file is not None:
-            return [self.file]
-        if self.component is not None:
-            return within(self.folder)
-        return wanted(self.repo, self.revision, self.without)
-
-    def here(self) -> list[Path]:
-        """Its files on this machine, found without the hub."""
-        root = self._root()
-        return [] if root is None else self.within(root)
-
-    def within(self, root: Path) -> list[Path]:
-        """Its files that are in a folder, which may be any revision of its repository. Raises `SetupError`."""
-        if self.file is not None:
-            return [file for file in [root / self.file] if file.is_file()]
-        if self.component is None and not (root / INDEX).is_file() and own_folder(self.repo) is None:
-            return []
-        return [
-            *([] if self.component else [root / INDEX]),
-            *(file for part in self._parts(root) for file in _files(part)),
-        ]
-
-    def whole(self) -> bool:
-        """Whether all of it is here, as far as can be told without the hub. A host's own folder is taken as it is."""
-        root = self._root()
-        if root is None or own_folder(self.repo):
-            return root is not None
-        return self.file is not None or all(_is_complete(_files(part)) for part in self._parts(root))
-
-    def _root(self) -> Path | None:
-        """The folder of its repository on this machine; None where nothing of it has come."""
-        if own := own_folder(self.repo):
-            return own
-        names = ("config.json", "preprocessor_config.json") if self.component else (self.file or INDEX,)
-        for name in (f"{self.folder}/{name}".lstrip("/") for name in names):
-            cached = try_to_load_from_cache(self.repo, name, revision=self.revision)
-            if isinstance(cached, str):
-                return Path(cached.removesuffix(name))
-        return None
-
-    def _parts(self, root: Path) -> list[Path]:
-        """The folders of its components."""
-        if self.component is not None:
-            return [root / self.folder]
-        return [root / name for name in sorted(components(root).keys() - self.without)]
-
-
-def origins(model: Model) -> list[Origin]:
-    """All that a model is made from, its pipeline first."""
-    if model.repo is None:
-        raise SetupError(f"{model.title} has no files of its own: it needs none.")
-    return [
-        Origin(model.repo, model.revision, without=frozenset(model.parts)),
-        *(
-            Origin(part.repo, part.revision, component=name, folder=part.folder or "")
-            for name, part in model.parts.items()
-        ),
-        *(Origin(lora.repo, lora.revision, file=lora.file) for lora in model.loras),
-    ]
-
-
 def stock(model: Model) -> Stock:
     """Ask the hub what the model takes. Raises `SetupError`, and `RetryableError` where the hub cannot be reached."""
     total = missing = 0
@@ -125,7 +40,7 @@ def stock(model: Model) -> Stock:
             total += sum(file.stat().st_size for file in origin.here())
             continue
         try:
-            for found in listed(origin.repo, origin.revision, origin.patterns()):
+            for found in origin.listed():
                 total += found.file_size or 0
                 missing += (found.file_size or 0) if found.will_download else 0
         except HUB_ERRORS as error:
@@ -181,7 +96,7 @@ def _seen_here(origin: Origin, files: list[Path]) -> dict[str, tuple[int, Config
 
 def _seen_there(origin: Origin) -> dict[str, tuple[int, Config]]:
     api, counts = HfApi(endpoint=constants.ENDPOINT), dict[str, int]()
-    names = [file.filename for file in listed(origin.repo, origin.revision, origin.patterns())]
+    names = [file.filename for file in origin.listed()]
     for name in names:
         if name.endswith(".safetensors"):
             head = api.parse_safetensors_file_metadata(origin.repo, name, revision=origin.revision)
@@ -193,22 +108,6 @@ def _seen_there(origin: Origin) -> dict[str, tuple[int, Config]]:
         path = Path(api.hf_hub_download(origin.repo, file, revision=origin.revision)) if file in names else None
         found[origin.component or folder] = count, read_config(path) if path else {}
     return found
-
-
-def _is_complete(files: list[Path]) -> bool:
-    """Whether these may be all files of a component: a file of weights whose last shards are still to come is seen."""
-    names = {file.name for file in files}
-    weights = [name for name in names if name.endswith(".safetensors")]
-    shards = [found for name in weights if (found := _SHARD.search(name))]
-    return (
-        bool(names)
-        and bool(weights or "config.json" not in names)
-        and all(int(one[1]) == len(shards) for one in shards)
-    )
-
-
-def _files(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*")) if path.is_file() and not is_variant(path.name)]
 
 
 def damaged(files: list[Path], advance: Advance) -> list[Path]:

@@ -13,8 +13,9 @@ from huggingface_hub.file_download import repo_folder_name
 
 from clips.catalog import Model
 from clips.errors import SetupError
-from generator.engines.diffusers.hub import Origin, here, origins
+from generator.engines.diffusers.hub import here
 from generator.engines.diffusers.leftovers import folder_of, is_abandoned
+from generator.engines.diffusers.origins import Origin, origins
 from generator.engines.diffusers.weights import own_folder
 
 

@@ -16,15 +16,17 @@ from clips.catalog import Model, Placement
 from clips.domain import Plan
 from clips.errors import SetupError, first_line
 from clips.machine import free_ram
-from generator.engines.base import Context, NoRoomError
+from generator.engines.base import NoRoomError
 from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.download import Advance
 from generator.engines.diffusers.estimate import largest, needs_of
 from generator.engines.diffusers.family import Family
 from generator.engines.diffusers.gpu_memory import free_memory, is_out_of_memory
 from generator.engines.diffusers.lora import LowRank
 from generator.engines.diffusers.memory import MemoryPlan, choose, ladder, leaner, on_cpu
 from generator.engines.diffusers.placing import goes_straight, in_4_bits, in_8_bits, is_denoiser, place
-from generator.engines.diffusers.weights import Advance, Sources, numbers
+from generator.engines.diffusers.reading import size_of, told
+from generator.engines.diffusers.weights import Sources, weight_files
 
 log = logging.getLogger(__name__)
 
@@ -167,8 +169,9 @@ def load_pipeline(
 ) -> DiffusionPipeline:
     """Load every component, the family's precise ones in float32, the others in the device's own type, and place it.
 
-    What the plan wants on the device is read right into its memory. `begin` is told how many bytes that is. Raises
-    `SetupError` where the folder does not fit the family, an error that `is_out_of_memory` where the plan was too bold.
+    What the plan wants on the device is read right into its memory. `begin` is told how many bytes are to be read, and
+    gives what is told of each LoRA, tensor and placed component; what that raises ends the load. Raises `SetupError`
+    where the folder does not fit the family, an error that `is_out_of_memory` where the plan was too bold.
     """
     folder = sources.folder
     for talk in (diffusers_logging, transformers_logging):
@@ -177,29 +180,33 @@ def load_pipeline(
     taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
     index = {name: kind for name, kind in sources.components().items() if name in taken}
     dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
-    sizes = {name: numbers(sources.at(name)) * dtypes[name].itemsize for name in index}
-    advance = begin(sum(sizes.values()))
+    files = {name: weight_files(sources.at(name)) for name in index}
+    advance = begin(size_of(file for them in (*files.values(), [file for _, file in sources.loras]) for file in them))
     parts: dict[str, object] = {}
     try:
-        changes = [LowRank.read(family.pipeline, lora, file, index.keys()) for lora, file in sources.loras]
+        changes: list[LowRank] = []
+        for lora, file in sources.loras:
+            changes.append(LowRank.read(family.pipeline, lora, file, index.keys()))
+            advance(size_of([file]))
         # Denoisers first: one in 8 bits has left the RAM before the text encoder comes.
         for name, (library, kind) in sorted(index.items(), key=lambda part: not is_denoiser(part[0])):
-            if not sizes[name] and name not in sources.parts:
+            if not files[name] and name not in sources.parts:
                 continue  # tokenizer, scheduler …: small, and the pipeline's to load where they are its own
             loader = getattr(import_module(_package(library)), kind)
-            if not sizes[name]:
+            if not files[name]:
                 parts[name] = loader.from_pretrained(sources.at(name))
                 continue
-            advance(0)
             options = _options(name, dtypes[name], plan, device)
-            parts[name] = part = loader.from_pretrained(sources.at(name), **options)
+            with told(sources.at(name), advance):
+                parts[name] = part = loader.from_pretrained(sources.at(name), **options)
             for change in changes:
+                advance(0)
                 change.merge(name, part)
             if plan.placement is Placement.FP8 and is_denoiser(name):
+                advance(0)
                 nn.Module.to(in_8_bits(part), device)  # before the next one comes
-            advance(sizes[name])
         pipe = family.assemble(sources, parts)
-        place(pipe, plan, device)
+        place(pipe, plan, device, lambda: advance(0))
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
@@ -215,24 +222,6 @@ def _options(name: str, dtype: torch.dtype, plan: MemoryPlan, device: torch.devi
     if plan.placement is Placement.QUANTISED and is_denoiser(name):
         options["quantization_config"] = in_4_bits(dtype)
     return options
-
-
-class Bytes:
-    """The bytes of a load as progress: first those that are downloaded, then those that are read."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._done = 0
-        self._total = 0
-
-    def begin(self, size: int) -> Advance:
-        self._total += size
-        return self._advance
-
-    def _advance(self, count: int) -> None:
-        self._done += count
-        self._context.report("load", self._done, self._total)
-        self._context.raise_if_cancelled()
 
 
 def _package(library: str) -> str:

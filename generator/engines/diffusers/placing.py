@@ -1,5 +1,7 @@
 """Putting a loaded pipeline where its memory plan wants it: on the GPU, in RAM, or streamed between the two."""
 
+from collections.abc import Callable
+
 import torch
 from diffusers.hooks.group_offloading import apply_group_offloading
 from diffusers.hooks.hooks import HookRegistry
@@ -43,8 +45,12 @@ def goes_straight(name: str, plan: MemoryPlan) -> bool:
     return plan.placement is not Placement.OFFLOADED
 
 
-def place(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
-    """Place every component, from wherever an earlier plan or `park` left it."""
+def place(
+    pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device, before_each: Callable[[], None] = lambda: None
+) -> None:
+    """Place every component, from wherever an earlier plan or `park` left it. `before_each` of them is called; what it
+    raises leaves the rest where it is.
+    """
     unhook(pipe)
     if plan.placement is Placement.OFFLOADED:
         pipe.enable_model_cpu_offload(device=device)
@@ -52,6 +58,7 @@ def place(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> No
     # What goes to RAM goes first, to make room for the rest.
     later: list[nn.Module] = []
     for name, part in modules(pipe).items():
+        before_each()
         if is_denoiser(name) and plan.placement is Placement.FP8:
             in_8_bits(part)
         if is_denoiser(name) and plan.placement is Placement.GROUPED:
@@ -61,6 +68,7 @@ def place(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> No
         elif not _is_quantised(part):
             later.append(part)
     for part in later:
+        before_each()
         nn.Module.to(part, device)
 
 

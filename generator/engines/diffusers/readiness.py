@@ -6,9 +6,9 @@ Reads headers and configurations, asks the hub where something is missing, and d
 from clips.catalog import Model
 from clips.errors import RetryableError, SetupError
 from clips.machine import total_ram
+from generator.engines.diffusers.download import check_disk
 from generator.engines.diffusers.hub import describe, stock, whole
 from generator.engines.diffusers.memory import choose
-from generator.engines.diffusers.weights import check_disk
 
 _GIB = 1024**3
 

@@ -24,15 +24,16 @@ from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.encodes import Encodes
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
-from generator.engines.diffusers.loading import Bytes, check_room, choose_device, load_as_planned, plans_of
+from generator.engines.diffusers.load_progress import LoadProgress
+from generator.engines.diffusers.loading import check_room, choose_device, load_as_planned, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.origins import find_all
 from generator.engines.diffusers.pictures import AT_ONCE, in_bytes
 from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down, speed_up
 from generator.engines.diffusers.steering import StepBar, replaced
 from generator.engines.diffusers.trial import works
-from generator.engines.diffusers.weights import find_all
 
 log = logging.getLogger(__name__)
 
@@ -66,18 +67,18 @@ class Runner:
 
     @classmethod
     def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None, others: int = 0) -> Self:
-        """Get the weights and load them, told as `load` in bytes, and try what makes the model faster. `others`: see
-        `choose_plan`.
+        """Get the weights and load them, told as `LoadProgress` does, and try what makes the model faster. `others`:
+        see `choose_plan`.
 
         Raises `SetupError`, `RetryableError`, `NoRoomError`, and what context raises.
         """
         family = family_of(model)
         chosen = choose_device(device)
-        progress = Bytes(context)
-        sources = find_all(model, progress.begin)
+        progress = LoadProgress(context)
+        sources = find_all(model, progress.fetching)
         model = sources.pinned(model)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
-        pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.begin)
+        pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.reading)
         runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
         runner.speed_up(choose_speed(speed, chosen), context)
         return runner

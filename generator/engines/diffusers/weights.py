@@ -1,51 +1,32 @@
-"""Where a model's weights are: a folder of the host's own, or the hub's cache, filled where something is missing.
+"""What a model's files are: a folder that `DiffusionPipeline.save_pretrained` wrote, with `model_index.json` in it and
+a folder a component. Knows neither torch nor pipelines, nor the hub.
 
-Knows neither torch nor pipelines. A model is what `DiffusionPipeline.save_pretrained` writes: `model_index.json` and a
-folder a component; only safetensors are taken, because the other formats run code when they are read.
+Only safetensors are taken, because the other formats run code when they are read.
 """
 
 import json
 import math
-import shutil
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-from huggingface_hub import DryRunFileInfo, constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import (
-    DryRunError,
-    EntryNotFoundError,
-    GatedRepoError,
-    HFValidationError,
-    HTTPError,  # pyright: ignore[reportPrivateImportUsage] - of whichever HTTP library this version of the hub uses
-    LocalEntryNotFoundError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from tqdm.auto import tqdm
-
 from clips.catalog import Model
-from clips.errors import RetryableError, SetupError
+from clips.errors import SetupError
 from clips.repositories import Lora
-from generator.engines.diffusers.leftovers import drop_leftovers
 
 INDEX = "model_index.json"
 _KINDS = ("json", "safetensors", "model", "txt")
+_SHARD = re.compile(r"-\d+-of-(\d+)\.safetensors$")
 _SELF_NAMED = (
     ("config.json", "_class_name", "diffusers"),
     ("config.json", "architectures", "transformers"),
     ("preprocessor_config.json", "image_processor_type", "transformers"),
 )
-_ROOM = 1024**3  # left free on the disk, for the database and the clips
-
-HUB_ERRORS = (HTTPError, OSError, HFValidationError, EntryNotFoundError)
-"""What the hub's client raises; `in_words` says what it means."""
-
-Advance = Callable[[int], None]
-"""Told of the bytes that have come in; it may raise to end the work."""
+_OF_NO_USE = {"safety_checker"}
+"""Components that some repositories have and no pipeline that takes a photo does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,62 +58,6 @@ class Sources:
         )
 
 
-def find_all(model: Model, begin: Callable[[int], Advance]) -> Sources:
-    """The files of a catalogue entry; see `find`."""
-    if model.repo is None:
-        raise SetupError(f"{model.name} names no `repo`. Mend the catalogue's entry.")
-    loras = tuple((lora, find_file(lora.repo, lora.revision, lora.file, begin)) for lora in model.loras)
-    parts = {name: find_folder(part.repo, part.revision, part.folder, begin) for name, part in model.parts.items()}
-    return Sources(find(model.repo, model.revision, begin, without=parts.keys()), loras, parts)
-
-
-def find(
-    repo: str, revision: str | None, begin: Callable[[int], Advance], without: AbstractSet[str] = frozenset()
-) -> Path:
-    """The folder of a model, downloaded first where something is missing, but for the components `without`.
-
-    `repo` is a hub id or a folder. `begin` is told once how many bytes are to be downloaded. Raises `SetupError` with
-    what the host has to do, `RetryableError` where the network may mend by itself, and whatever the progress raises.
-    """
-    if folder := own_folder(repo):
-        return folder
-    try:
-        return _download(repo, revision, wanted(repo, revision, without), begin)
-    except HUB_ERRORS as error:
-        raise in_words(error, repo, revision) from error
-
-
-def find_file(repo: str, revision: str | None, file: str, begin: Callable[[int], Advance]) -> Path:
-    """One file of a repository that is no pipeline; see `find`."""
-    if folder := own_folder(repo):
-        if not (folder / file).is_file():
-            raise SetupError(f"There is no {file} in {folder}. Mend the catalogue's entry.")
-        return folder / file
-    try:
-        return _download(repo, revision, [file], begin) / file
-    except HUB_ERRORS as error:
-        raise in_words(error, repo, revision) from error
-
-
-def find_folder(repo: str, revision: str | None, folder: str, begin: Callable[[int], Advance]) -> Path:
-    """One component of a repository; see `find`."""
-    if own := own_folder(repo):
-        if not (own / folder).is_dir():
-            raise SetupError(f"There is no {folder} in {own}. Mend the catalogue's entry.")
-        return own / folder
-    try:
-        return _download(repo, revision, within(folder), begin) / folder
-    except HUB_ERRORS as error:
-        raise in_words(error, repo, revision) from error
-
-
-def wanted(repo: str, revision: str | None, without: AbstractSet[str] = frozenset()) -> list[str]:
-    """Patterns of the files that a model on the hub is loaded from. Raises what the hub's client does."""
-    index = Path(hf_hub_download(repo, INDEX, revision=revision))
-    names = components(index.parent).keys() - without
-    return [INDEX, *(pattern for name in sorted(names) for pattern in within(name))]
-
-
 def within(folder: str) -> list[str]:
     """Patterns of a component's files; an empty name is the repository itself."""
     return [f"{folder}/*.{kind}" if folder else f"*.{kind}" for kind in _KINDS]
@@ -149,7 +74,9 @@ def own_folder(repo: str) -> Path | None:
 
 
 def components(folder: Path) -> dict[str, tuple[str, str]]:
-    """The parts of a model: name → (library, class). Raises `SetupError` where the folder holds no model."""
+    """The parts of a model that a pipeline is made from: name → (library, class). Raises `SetupError` where the folder
+    holds no model.
+    """
     try:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -167,7 +94,7 @@ def components(folder: Path) -> dict[str, tuple[str, str]]:
         for name, entry in entries
         if isinstance(entry, list) and len(cast("list[object]", entry)) == 2
         for library, kind in [cast("list[object]", entry)]
-        if isinstance(library, str) and isinstance(kind, str)
+        if isinstance(library, str) and isinstance(kind, str) and name not in _OF_NO_USE
     }
 
 
@@ -198,12 +125,15 @@ def is_variant(file: str) -> bool:
     return file.endswith(".safetensors") and "." in Path(file).stem
 
 
+def weight_files(component: Path) -> list[Path]:
+    """The safetensors that a component is loaded from."""
+    return [file for file in used_files(component) if file.suffix == ".safetensors"]
+
+
 def numbers(component: Path) -> int:
     """How many numbers the safetensors of a component hold: read from their headers, so a gigabyte costs nothing."""
     count = 0
-    for file in component.glob("*.safetensors"):
-        if is_variant(file.name):
-            continue
+    for file in weight_files(component):
         try:
             with file.open("rb") as head:
                 size = int.from_bytes(head.read(8), "little")
@@ -215,92 +145,18 @@ def numbers(component: Path) -> int:
     return count
 
 
-def listed(repo: str, revision: str | None, patterns: list[str]) -> list[DryRunFileInfo]:
-    """The files on the hub, and which of them are here. Raises `DryRunError` where the hub cannot be asked."""
-    files = snapshot_download(repo, revision=revision, allow_patterns=patterns, dry_run=True, tqdm_class=_Bar)
-    # A single file that was asked for by its name may look like a variant.
-    return [file for file in files if file.filename in patterns or not is_variant(file.filename)]
+def is_complete(files: list[Path]) -> bool:
+    """Whether these may be all files of a component: a file of weights whose last shards are still to come is seen."""
+    names = {file.name for file in files}
+    weights = [name for name in names if name.endswith(".safetensors")]
+    shards = [found for name in weights if (found := _SHARD.search(name))]
+    return (
+        bool(names)
+        and bool(weights or "config.json" not in names)
+        and all(int(one[1]) == len(shards) for one in shards)
+    )
 
 
-def _download(repo: str, revision: str | None, patterns: list[str], begin: Callable[[int], Advance]) -> Path:
-    """Fetch what the cache lacks, one file after another (each comes in parallel parts); a broken one is resumed."""
-    try:
-        files = listed(repo, revision, patterns)
-    except DryRunError as blind:  # no way to the hub, or to this in it: what is here may be all of it
-        try:
-            return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
-        except LocalEntryNotFoundError:
-            raise blind from blind.__cause__
-    missing = [file for file in files if file.will_download]
-    size = sum(file.file_size or 0 for file in missing)
-    check_disk(repo, size)
-    advance = begin(size)
-
-    class Bar(_Bar):
-        def update(self, n: float | None = 1) -> bool | None:
-            advance(int(n or 0))
-            return super().update(n)
-
-    for file in missing:
-        advance(0)
-        hf_hub_download(repo, file.filename, revision=file.commit_hash, tqdm_class=Bar)
-    return Path(snapshot_download(repo, revision=revision, allow_patterns=patterns, local_files_only=True))
-
-
-def check_disk(what: str, size: int) -> None:
-    """Raise `SetupError` where so many bytes more have no room in the hub's cache, rid of what is of no use there."""
-    if size:
-        drop_leftovers()
-    cache = Path(constants.HF_HUB_CACHE)
-    free = shutil.disk_usage(next(parent for parent in (cache, *cache.parents) if parent.exists())).free
-    if size and size + _ROOM > free:
-        raise SetupError(
-            f"{what} needs {size / 1e9:.1f} GB more in {cache}, and {free / 1e9:.1f} GB are free. Free some space, or "
-            "set HF_HOME to a folder on a larger disk."
-        )
-
-
-class _Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument] - the hub calls the class, it iterates over nothing
-    """Draws nothing. The hub's second bar, of bytes on the wire, is merged into it and left out."""
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        kwargs["disable"] = True
-        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType, reportCallIssue] - passed through
-
-    def update_transfer(self, n: float | None = 1) -> None:
-        """Bytes on the wire; `update` counts those on the disk."""
-
-    def set_transfer_postfix_str(self, s: str = "", refresh: bool = True) -> None:  # noqa: FBT001, FBT002 - the hub's
-        """The rate on the wire."""
-
-
-def in_words(error: Exception, repo: str, revision: str | None) -> SetupError | RetryableError:
-    """A failure of the hub as a sentence. The order matters: most of these classes are each other's parents."""
-    if isinstance(error, DryRunError) and isinstance(
-        error.__cause__, RepositoryNotFoundError
-    ):  # or gated, which is one
-        error = error.__cause__
-    match error:
-        case GatedRepoError():
-            page = f"{constants.ENDPOINT}/{repo}"
-            sentence = f"{repo} is behind a licence. Accept it at {page}, then set HF_TOKEN to that account's token."
-        case RevisionNotFoundError():
-            sentence = f"{repo} has no revision {revision}. Mend `revision` in the catalogue."
-        case RepositoryNotFoundError():
-            sentence = f"The hub knows no {repo}. Mend `repo` in the catalogue; for a private one, set HF_TOKEN."
-        case LocalEntryNotFoundError() | DryRunError() if constants.HF_HUB_OFFLINE:
-            sentence = (
-                f"The weights of {repo} are not (all) on this machine, and HF_HUB_OFFLINE forbids to download them. "
-                "Unset it once."
-            )
-        case LocalEntryNotFoundError() | DryRunError():
-            return RetryableError(f"The hub at {constants.ENDPOINT} cannot be reached, and {repo} is not (all) here.")
-        case EntryNotFoundError():
-            sentence = f"{repo} is not a diffusers model: it has no {INDEX}."
-        case HFValidationError():
-            sentence = f"“{repo}” is neither a folder nor a hub id. Mend `repo` in the catalogue."
-        case OSError(errno=int()):
-            sentence = f"The weights of {repo} cannot be stored: {error.strerror or error}."
-        case _:
-            return RetryableError(f"The download of {repo} failed: {error}")
-    return SetupError(sentence)
+def used_files(folder: Path) -> list[Path]:
+    """The files of a component, but for variants."""
+    return [path for path in sorted(folder.glob("*")) if path.is_file() and not is_variant(path.name)]
