@@ -98,7 +98,7 @@ def measure(name: str, device: str) -> dict[str, float]:
             fitted = fit_photo(photo.convert("RGB"), plan.width, plan.height)
         ways: dict[str, Callable[[int], None]] = {"plain": lambda steps: _plain(case, pipe, fitted, plan, steps, clip)}
         family = family_of(model := _model(name, case))(pipe, model)
-        memory = MemoryPlan(Placement.WHOLE, tiled=False, vram=0, ram=0, held=0)
+        memory = MemoryPlan(Placement.WHOLE, tiled=False, vram=0, ram=0, held=0, kept=0)
         runner = Runner(model, family, pipe, torch.device(device), (memory,), memory)
         for speed in (Speed.EXACT, Speed.BALANCED) if cuda else (Speed.EXACT,):
             ways[speed.value] = lambda _: _ours(runner, plan, clip)

@@ -173,7 +173,7 @@ async def _generator(folder: Path, task: Task) -> AsyncGenerator[_Place]:
     """A generator at work, put together as the real one is, and members who each have a photo and a wish."""
     model, spans, session = task.model, list[Span](), Session("bench")
 
-    async def load(model: Model, device: str, context: Context) -> TimedEngine:
+    async def load(model: Model, device: str, context: Context, _: int) -> TimedEngine:
         engine = await TimedEngine.load(model, device, context, Speed.EXACT)
         engine.spans = spans
         return engine

@@ -11,7 +11,6 @@ from clips.guilds import Rules
 from clips.inputs import StoredVideo
 from clips.intakes import Wish
 
-SECONDS = 5.0
 TAKES = 3
 """What comes where the member left the choice to us."""
 SHORTEST, LONGEST = 1.0, 15.0
@@ -65,7 +64,7 @@ def spec_of(wish: Wish, model: Model) -> ClipSpec:
         model=model.name,
         motion=wish.motion,
         avoid=wish.avoid,
-        seconds=min(SECONDS, model.longest) if wish.seconds is None or model.length_from else wish.seconds,
+        seconds=model.seconds(wish.seconds, wish.size),
         size=wish.size,
         camera=wish.camera,
         strength=wish.strength,

@@ -24,6 +24,9 @@ from clips.shapes import fitted
 from clips.step_caches import StepCaches
 from clips.wishes import Accepts, joined, wishes_named
 
+USUAL_SECONDS = 5.0
+"""Of a clip whose length nobody asks for."""
+
 
 class EngineKind(StrEnum):
     """How a model runs. `sketch` is labelled as such wherever it shows."""
@@ -167,6 +170,13 @@ class Model(Entry):
     def longest(self) -> float:
         """Seconds."""
         return self.frames.snap(math.inf) / self.fps
+
+    def seconds(self, wished: float | None, size: Size = Size.NATIVE) -> float:
+        """The length to ask for: the one wished for; else the usual one, or as much of it as there is at that size."""
+        if wished is not None and self.length_from is None:
+            return wished
+        rule = self._rule(self.default_size if size is Size.NATIVE else size)
+        return min(USUAL_SECONDS, rule.snap(math.inf) / self.fps)
 
     def check(self, spec: ClipSpec, given: Collection[Accepts] = (Accepts.PHOTO,)) -> None:
         """Refuse what the model would ignore, lacks or cannot do. `given`: what comes beside the spec: photos, a seed,

@@ -57,3 +57,8 @@ class FatalEngineError(ZoetropeError):
 
 class SetupError(ZoetropeError):
     """The host has to mend something; the sentence says what and how."""
+
+
+def first_line(error: BaseException) -> str:
+    """What a library says in many lines, for a sentence of ours; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -14,6 +14,7 @@ from courier.message import Button, File, Message, Style
 from courier.wording import (
     count_of_takes,
     credits_of,
+    made_with,
     model_of,
     plural,
     prompt_of,
@@ -71,7 +72,7 @@ def _takes(whole: WholeRequest, model: Model | None, unattached: Mapping[TakeId,
         f"<@{request.user_id}> **{_ready(whole)}** · {prompt_of(request)}",
         " · ".join(
             (
-                model_of(request, model),
+                made_with(request, model),
                 seconds_of(request.plan.seconds),
                 f"{request.plan.width} \N{MULTIPLICATION SIGN} {request.plan.height}",
                 _cost(whole),

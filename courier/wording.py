@@ -92,6 +92,12 @@ def model_of(request: Request, model: Model | None) -> str:
     return "sketch, not a generated video" if model.engine is EngineKind.SKETCH else model.title
 
 
+def made_with(request: Request, model: Model | None) -> str:
+    """The same beside finished clips, which are marked as machine-made: several licences ask for that."""
+    name = model_of(request, model)
+    return name if model is not None and model.engine is EngineKind.SKETCH else f"AI-generated with {name}"
+
+
 def prompt_of(request: Request) -> str:
     """The motion prompt in quotes, or that there is none."""
     words = member_text(request.spec.prompt)

@@ -25,7 +25,7 @@ from courier.endpoint import point_at
 from courier.posting import Courier
 from courier.roads import logged_in
 from generator.companions import beside
-from generator.engines.loading import Shelf, check_installed, gates_of
+from generator.engines.loading import Shelf, check_installed, gates_of, pin_exactly
 from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
 from generator.resting import Place, Resting
 from generator.stations import offer, stations
@@ -42,6 +42,7 @@ EXIT_SETUP = 2
 
 def main() -> None:
     """Run a generator. Exit code 0: stopped as told; 2: the host has to mend something; 75: start it again."""
+    pin_exactly(os.environ)
     try:
         settings = Settings.load()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -54,7 +55,10 @@ def main() -> None:
 async def _generate(settings: Settings) -> None:
     try:
         await generate(settings)
-    except FatalEngineError as error:
+    except* FatalEngineError as errors:  # in groups, where it came while the GPU was freed for others
+        error: BaseException = errors
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         log.critical("The generator ends: %s.", error)
         logging.shutdown()
         os._exit(EXIT_AGAIN)  # a thread may hang in the engine, and nobody can end it otherwise

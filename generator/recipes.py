@@ -8,12 +8,16 @@ from clips.catalog import Model
 from clips.domain import ClipSpec, Plan, Sha256
 from clips.inputs import named
 from clips.requests import Request
-from generator.engines.base import TakeSeed, Variation
+from generator.engines.base import Engine, Settled, TakeSeed, Variation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Every parameter of one take. `revision` None: the model's newest at that time."""
+    """Every parameter of one take, as it was in force. `prompt` is what the model read.
+
+    `revision` is a commit; None: a folder of the host's own, or a hosted model's newest at that time. What is None
+    beside it is the repository's own or unused; what is not here is fixed by the software in `versions`.
+    """
 
     photo: Sha256 | None
     end_photo: Sha256 | None
@@ -31,19 +35,23 @@ class Recipe:
     sigmas: Sequence[float]
     renoise: bool
     loras: Sequence[Mapping[str, object]]
+    parts: Mapping[str, Mapping[str, object]]
     seed: int
     variations: Sequence[Variation]
     versions: Mapping[str, str]
 
     @classmethod
-    def of(cls, request: Request, take: TakeSeed, model: Model, versions: Mapping[str, str]) -> Self:
-        """The recipe of one take of a request."""
+    def of(cls, request: Request, take: TakeSeed, model: Model, engine: Engine, versions: Mapping[str, str]) -> Self:
+        """The recipe of one take of a request, with what the engine settled that rendered it."""
+        prompt = request.spec.prompt
+        if isinstance(engine, Settled):
+            model, prompt = engine.entry, engine.prompt(request.spec)
         return cls(
             photo=request.photo,
             end_photo=request.end_photo,
             inputs=named(request.inputs),
             spec=request.spec,
-            prompt=request.spec.prompt,
+            prompt=prompt,
             plan=request.plan,
             engine=model.engine,
             repo=model.hosted.slug if model.hosted else model.repo,
@@ -55,6 +63,7 @@ class Recipe:
             sigmas=model.sigmas,
             renoise=model.renoise,
             loras=[lora.model_dump() for lora in model.loras],
+            parts={name: part.model_dump() for name, part in model.parts.items()},
             seed=take.seed,
             variations=take.variations,
             versions=versions,

@@ -84,7 +84,7 @@ async def make(shop: Workshop, watch: Watch) -> Ended:
         watch.report("store", 0, 1)
         master = await insist(watch, lambda: shop.blobs.put(shop.pool, clip.path, CLIP_TYPE))
     shop.checkpoints.reached(Checkpoint.STORED)
-    recipe = Recipe.of(request, take, model, {**versions(model), **manner}).as_json()
+    recipe = Recipe.of(request, take, model, engine, {**versions(model), **manner}).as_json()
     ended = await insist(
         watch, lambda: queue.record(shop.pool, watch.claim, master, clip, watch.gpu, recipe), last=True
     )

@@ -35,12 +35,10 @@ def environment(folder: Path) -> dict[str, str]:
     return {**clean, "PYTHONPATH": str(PROJECT), "ZOETROPE_HOME": str(folder / "home"), "TERM": "xterm"}
 
 
-def zoetrope(folder: Path, *arguments: object) -> tuple[int, str]:
+def zoetrope(folder: Path, *arguments: object, **settings: str) -> tuple[int, str]:
     """The exit code, and what was said."""
-    command = [*ZOETROPE, *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60, check=False
-    )
+    command, env = [*ZOETROPE, *map(str, arguments)], environment(folder) | settings
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -127,8 +125,12 @@ def test_animate_makes_the_takes_and_makes_them_again(tmp_path: Path):
     first, second = tmp_path / "clip-1.mp4", tmp_path / "clip-2.mp4"
     assert [probe(clip).frames for clip in (first, second)] == [24, 24]
     assert first.read_bytes() != second.read_bytes()
-    code, said = zoetrope(tmp_path, *order, "--out", "again.mp4")
+    # A host's own entry of the same engine is a sketch as well.
+    (tmp_path / "ours.toml").write_text(CATALOG.read_text().replace("[models.sketch]", "[models.ours]", 1))
+    ours = {"ZOETROPE_CATALOG": "ours.toml"}
+    code, said = zoetrope(tmp_path, *order, "--model", "ours", "--out", "again.mp4", **ours)
     assert code == 0, said
+    assert "with ours (sketch, not a generated video)" in said
     assert (tmp_path / "again.mp4").read_bytes() == first.read_bytes()
     assert at_work_in(tmp_path) == []
 

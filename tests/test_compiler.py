@@ -13,7 +13,7 @@ from zoetrope.compiler import examine_compiler
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with a GPU and nothing to compile with: a folder for its programs and headers."""
-    monkeypatch.setattr(compiler, "_has_gpu", lambda: True)
+    monkeypatch.setattr(compiler, "_has_gpu", lambda device: device != "cpu")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))

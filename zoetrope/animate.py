@@ -13,7 +13,7 @@ from rich.console import Console
 
 from clips import library, paid, queue, requests
 from clips.blobs import BlobStore
-from clips.catalog import Accepts, Catalog, EngineKind
+from clips.catalog import Accepts, Catalog, EngineKind, Model
 from clips.domain import ChannelId, ClipSpec, Lane, Plan, RequestId, RequestKind, UserId
 from clips.embedded import database
 from clips.errors import MemberError, SetupError
@@ -36,11 +36,12 @@ _POLL = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the command line asked for."""
+    """What the command line asked for. `seconds` decides about the length, that of the spec is not looked at."""
 
     photo: Path
     end_photo: Path | None
     spec: ClipSpec
+    seconds: float | None
     takes: int
     seed: int | None
     lane: Lane
@@ -53,10 +54,11 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         dsn = await stack.enter_async_context(database(settings.database_url, settings.home / "postgres"))
         pool = await stack.enter_async_context(_ready_pool(dsn))
         blobs = BlobStore.from_url(settings.blobs_url)
-        ask = await _prepare(pool, blobs, settings, order)
-        console.print(_told(ask.plan, order), highlight=False, markup=False, soft_wrap=True)
+        model = Catalog.load(settings.catalog).find(order.spec.model)
+        ask = await _prepare(pool, blobs, model, order)
+        console.print(_told(ask.plan, model, order.takes), highlight=False, markup=False, soft_wrap=True)
         children = await stack.enter_async_context(supervised(settings.home / "logs"))
-        await _ensure_generator(children, pool, settings, dsn, order.spec.model)
+        await _ensure_generator(children, pool, settings, dsn, model.name)
         request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
             whole = await children.guard(_watch(pool, request_id, order.spec.model, console))
@@ -86,9 +88,8 @@ async def _ready_pool(dsn: str) -> AsyncGenerator[Pool]:
         yield pool
 
 
-async def _prepare(pool: Pool, blobs: BlobStore, settings: Settings, order: Order) -> Ask:
-    model = Catalog.load(settings.catalog).find(order.spec.model)
-    spec = replace(order.spec, model=model.name)
+async def _prepare(pool: Pool, blobs: BlobStore, model: Model, order: Order) -> Ask:
+    spec = replace(order.spec, model=model.name, seconds=model.seconds(order.seconds, order.spec.size))
     model.check(spec, [Accepts.PHOTO, Accepts.END_PHOTO] if order.end_photo else [Accepts.PHOTO])
     check_paid(model, order.lane, COMMAND_LINE, await paid.providers(pool, COMMAND_LINE))
     uploads = [_read(path) for path in (order.photo, order.end_photo) if path is not None]
@@ -160,13 +161,12 @@ async def _watch(pool: Pool, request_id: RequestId, model: str, console: Console
             await asyncio.sleep(_POLL)
 
 
-def _told(plan: Plan, order: Order) -> str:
-    model = Catalog.load().get(order.spec.model)
-    label = " (sketch, not a generated video)" if model and model.engine is EngineKind.SKETCH else ""
-    takes = "1 take" if order.takes == 1 else f"{order.takes} takes"
-    dollars = f", for {dollars_of(plan.microdollars * order.takes)}" if plan.microdollars else ""
-    clip = f"{takes} of {plan.seconds:.1f} s, {plan.width}×{plan.height} at {plan.fps} fps"
-    return f"{clip}, with {order.spec.model}{label}{dollars}"
+def _told(plan: Plan, model: Model, takes: int) -> str:
+    label = " (sketch, not a generated video)" if model.engine is EngineKind.SKETCH else ""
+    count = "1 take" if takes == 1 else f"{takes} takes"
+    dollars = f", for {dollars_of(plan.microdollars * takes)}" if plan.microdollars else ""
+    clip = f"{count} of {plan.seconds:.1f} s, {plan.width}×{plan.height} at {plan.fps} fps"
+    return f"{clip}, with {model.name}{label}{dollars}"
 
 
 def _check_writable(out: Path) -> None:

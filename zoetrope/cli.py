@@ -95,7 +95,10 @@ def animate(
     motion: Annotated[str, typer.Option(help="What should move, in words.")] = "",
     avoid: Annotated[str, typer.Option(help="What should not appear.")] = "",
     model: Annotated[str, typer.Option(help="A model of the catalogue.")] = "sketch",
-    seconds: Annotated[float, typer.Option(min=0.5, max=60, help="Length of the clip.")] = 5.0,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=60, help="Length of the clip; else 5 s, or what the model makes in one go."),
+    ] = None,
     size: Annotated[Size, typer.Option(help="Short side of the clip.")] = Size.NATIVE,
     camera: Annotated[Camera | None, typer.Option(help="A camera move by name.")] = None,
     strength: Annotated[Strength, typer.Option(help="How much moves.")] = Strength.MEDIUM,
@@ -111,8 +114,8 @@ def animate(
     out: Annotated[Path, typer.Option(help="The clip's file; several takes get a number each.")] = Path("clip.mp4"),
 ) -> None:
     """Animate a photo from here, through the same queue and generator as in Discord."""
-    spec = ClipSpec(model, motion, avoid, seconds, size, camera, strength, consistency, fit=fit)
-    order = Order(photo, end_photo, spec, takes, seed, lane, out)
+    spec = ClipSpec(model, motion, avoid, size=size, camera=camera, strength=strength, consistency=consistency, fit=fit)
+    order = Order(photo, end_photo, spec, seconds, takes, seed, lane, out)
     _run(animate_photo(Settings.load(), order, console))
 
 

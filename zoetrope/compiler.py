@@ -6,12 +6,13 @@ import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 
+from clips.errors import SetupError
 from zoetrope.findings import Finding
 
 
 def examine_compiler(device: str) -> Finding | None:
     """Whether Triton would find what it needs; None where no GPU would have use for it. `device` is the setting."""
-    if device == "cpu" or not all(map(find_spec, ("torch", "diffusers"))) or not _has_gpu():
+    if not all(map(find_spec, ("torch", "diffusers"))) or not _has_gpu(device):
         return None
     if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
         lacking = "no C compiler"
@@ -23,7 +24,10 @@ def examine_compiler(device: str) -> Finding | None:
     return Finding("compiler", f"{lacking}: models render without compiled blocks, and slower", fix)
 
 
-def _has_gpu() -> bool:
+def _has_gpu(device: str) -> bool:
     from generator.engines.diffusers.outlook import this_gpu  # noqa: PLC0415 - seconds, and not everywhere here
 
-    return this_gpu() is not None
+    try:
+        return this_gpu(device) is not None
+    except SetupError:  # told of the models
+        return False

@@ -105,7 +105,7 @@ def check(
         _tell(f"{part}: {numbers / 1e9:.2f} billion numbers")
     loading.check_wish(model, found.plans)
     room = free_ram() if ram is None else int(ram * _GIB)
-    gpu = outlook.this_gpu() if vram is None else (f"a GPU of {vram:g} GiB", int(vram * _GIB))
+    gpu = outlook.this_gpu(Settings.load().device) if vram is None else (f"a GPU of {vram:g} GiB", int(vram * _GIB))
     cards = [gpu] if gpu else [(f"{card} GiB", card * _GIB) for card in _CARDS]
     for card, size in cards:
         plan, least = (memory.choose(plans, size, room, model.memory) for plans in (found.plans, found.least))

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from clips.catalog import Model
 from clips.domain import ClipSpec, Plan
 from clips.errors import ZoetropeError
 from clips.hosted_jobs import HostedJob, Order, Outcome
@@ -136,7 +137,9 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Parkable(Protocol):
-    """An engine with weights that can leave the GPU and come back. All of it waits for a render under way."""
+    """An engine with weights that can leave the GPU and come back. All of it waits for a render under way, and raises
+    `FatalEngineError` as a render does.
+    """
 
     @property
     def vram(self) -> int:
@@ -163,9 +166,25 @@ class Parkable(Protocol):
         ...
 
     async def wake(self) -> None:
-        """Undo `park`, before a render. Raises `NoRoomError` where others hold the GPU's memory."""
+        """Undo `park`, before a render. Raises `NoRoomError` where other models hold the GPU's memory, `SetupError`
+        where other programs do.
+        """
         ...
 
     async def close(self) -> None:
         """See `Engine.close`."""
+        ...
+
+
+@runtime_checkable
+class Settled(Protocol):
+    """An engine that settles what its model's entry leaves open. What it tells of that stays true after `close`."""
+
+    @property
+    def entry(self) -> Model:
+        """The entry with its numbers filled in, and of every repository the commit that is loaded."""
+        ...
+
+    def prompt(self, spec: ClipSpec) -> str:
+        """The words that the model reads for a wish; none where it reads none."""
         ...

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -86,7 +86,19 @@ async def _keep(gate: Gate) -> NoReturn:
     await gate.keep()
 
 
-Load = Callable[[Model, str, Context], Awaitable[Engine]]
+def pin_exactly(environ: MutableMapping[str, str]) -> None:
+    """Have torch, once it is imported, pin as many bytes of RAM as it is asked for, and give them back at once.
+
+    By itself it rounds each tensor up to a power of two, half as much again for a Wan 14B, and keeps what is freed. A
+    host who has settings of torch's own decides for that.
+    """
+    if not environ.keys() & {"PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"}:
+        # Both: torch 2.13 hands out blocks that were kept and not rounded without a look at their size.
+        environ["PYTORCH_ALLOC_CONF"] = "pinned_max_round_threshold_mb:1,pinned_max_cached_size_mb:1"
+
+
+Load = Callable[[Model, str, Context, int], Awaitable[Engine]]
+"""Loads a model onto a device, told as the context wants; last, the bytes of RAM that the other models hold."""
 _Result = TypeVar("_Result")
 
 
@@ -133,7 +145,7 @@ class Shelf:
         async with self._changing:
             if model.name not in self._engines:
                 self._engines[model.name] = await self._in_its_room(
-                    model, lambda: self._load(model, self._device, context)
+                    model, lambda: self._load(model, self._device, context, sum(one.ram for one in self._parkable))
                 )
             self._engines.move_to_end(model.name)
             engine = self._engines[model.name]
@@ -141,10 +153,14 @@ class Shelf:
                 await self._in_its_room(model, engine.wake)
             return engine
 
+    @property
+    def _parkable(self) -> list[Parkable]:
+        return [engine for engine in self._engines.values() if isinstance(engine, Parkable)]
+
     async def free(self) -> int:
         """Leave the GPU to others until the next take. Returns the bytes that are free now."""
         async with self._changing:
-            held = sum(engine.vram for engine in self._engines.values() if isinstance(engine, Parkable))
+            held = sum(engine.vram for engine in self._parkable)
             while await self._make_room(but=None, vram=1):
                 pass
         return held
@@ -162,22 +178,38 @@ class Shelf:
                     ) from need
 
     async def _make_room(self, but: str | None, vram: int) -> bool:
-        """Make the one unused for longest give up what it holds of the memory that is short. False: none holds any."""
-        for name, engine in self._engines.items():
-            if name == but or not isinstance(engine, Parkable):
-                continue
-            if vram and engine.can_park and 0 < engine.vram <= free_ram():
-                await engine.park()
+        """Make one give up what it holds of the memory that is short. False: none holds any.
+
+        On the GPU that is the one unused for longest, which waits in RAM from now on; where RAM is what is short, one
+        that waits there goes, before any that is at work.
+        """
+        others = {
+            name: engine
+            for name, engine in self._engines.items()
+            if name != but and isinstance(engine, Parkable) and (engine.vram or engine.ram)
+        }
+        waiting = [name for name, engine in others.items() if not engine.vram]
+        goes = next((name for name, engine in others.items() if (engine.vram if vram else engine.ram)), None)
+        if not vram:
+            goes = next(iter(waiting), goes)
+        elif goes and others[goes].can_park:
+            size, free = others[goes].vram, free_ram()
+            if size <= free:
+                await others[goes].park()
                 return True
-            if engine.vram if vram else engine.ram:
-                del self._engines[name]
-                await engine.close()
-                return True
-        return False
+            if size <= free + sum(others[name].ram for name in waiting):
+                goes = waiting[0]
+        if goes is None:
+            return False
+        del self._engines[goes]
+        await others[goes].close()
+        return True
 
 
-async def load_engine(model: Model, device: str, context: Context, speed: Speed | None = None) -> Engine:
-    """The engine of a catalogue entry, loaded."""
+async def load_engine(
+    model: Model, device: str, context: Context, others: int = 0, *, speed: Speed | None = None
+) -> Engine:
+    """The engine of a catalogue entry, loaded. `others`: the bytes of RAM that engines loaded before it hold."""
     match model.engine:
         case EngineKind.SKETCH:
             from generator.engines.sketch import SketchEngine  # noqa: PLC0415 - only what is used is loaded
@@ -186,6 +218,6 @@ async def load_engine(model: Model, device: str, context: Context, speed: Speed 
         case EngineKind.DIFFUSERS:
             from generator.engines.diffusers.engine import DiffusersEngine  # noqa: PLC0415 - only what is used is loaded
 
-            return await DiffusersEngine.load(model, device, context, speed)
+            return await DiffusersEngine.load(model, device, context, speed, others)
         case EngineKind.REPLICATE | EngineKind.VIDEOS_API:
             raise SetupError(f"{model.name} runs elsewhere: there is nothing to load.")

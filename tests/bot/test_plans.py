@@ -63,6 +63,14 @@ def test_whatever_is_chosen_is_at_work_and_a_sketch_only_where_there_is_nothing_
         assert all(model.paid or model.engine is EngineKind.SKETCH for model in plain or offered)
 
 
+def test_what_was_distilled_on_words_alone_is_taken_where_there_is_nothing_else():
+    fastwan = "fastwan-2.2-ti2v-5b"
+    for model in CATALOG:
+        if model.engine is EngineKind.DIFFUSERS and model.needs == frozenset({Accepts.PHOTO}) and model.name != fastwan:
+            assert choose_model(PHOTO_ALONE, CATALOG, {fastwan, model.name}, None, frozenset()) == model
+    assert choose_model(PHOTO_ALONE, CATALOG, {fastwan, "sketch"}, None, frozenset()).name == fastwan
+
+
 def test_padding_is_for_models_whose_photo_is_fitted_here():
     padded = replace(PHOTO_ALONE, fit=Fit.PAD)
     assert specify(padded, CATALOG.find("ltx-video")).fit is Fit.PAD

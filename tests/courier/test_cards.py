@@ -165,7 +165,7 @@ def test_the_first_take_posts_the_reply_and_says_what_is_to_come() -> None:
     message = replied(whole(take(1, S.DONE), take(2, S.RUNNING), take(3, S.WAITING)))
     assert message.content == (
         "<@42> **1 of 3 takes is ready** · “gentle wind in the hair”\n"
-        "Wan 2.2 TI2V 5B · 5.04 s · 1280 \N{MULTIPLICATION SIGN} 704 · 18 credits so far\n"
+        "AI-generated with Wan 2.2 TI2V 5B · 5.04 s · 1280 \N{MULTIPLICATION SIGN} 704 · 18 credits so far\n"
         "Still rendering: takes 2 and 3."
     )
     assert message.mention == UserId(42)

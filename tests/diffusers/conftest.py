@@ -1,8 +1,12 @@
 """One tiny model and one engine for all tests here: importing torch and diffusers takes most of their time."""
 
 import asyncio
+import gc
+import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read at the import: nothing here asks a hub but the one that a test serves
 
 import pytest
 import torch
@@ -16,6 +20,16 @@ from clips.catalog import Catalog, Model
 from generator.engines.diffusers.engine import DiffusersEngine
 
 torch.set_num_threads(1)  # on a busy machine two threads wait for each other through every small operation
+
+
+@pytest.fixture(scope="session", autouse=True)
+def known_to_stay() -> Iterator[None]:
+    """What the imports made is looked through no more: each close of an engine would do it, for a quarter second."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "raccoon.jpg"
 

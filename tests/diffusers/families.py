@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import tiny_dits
+import tiny_cogvideox
+import tiny_framepack
+import tiny_hunyuan
+import tiny_hunyuan15
 import tiny_ltx
+import tiny_skyreels
 import tiny_unets
 import tiny_wan
 from engine_harness import Collected, Told, job_of
@@ -17,7 +21,18 @@ from clips.domain import ClipSpec
 from generator.engines.base import Job, TakeSeed
 from generator.engines.diffusers.engine import DiffusersEngine
 
-FAMILIES: tuple[Tiny, ...] = (*tiny_wan.TINIES, *tiny_ltx.TINIES, *tiny_unets.TINIES, *tiny_dits.TINIES)
+FAMILIES: tuple[Tiny, ...] = (
+    *tiny_wan.TINIES,
+    *tiny_ltx.TINIES,
+    *tiny_unets.TINIES,
+    *tiny_cogvideox.TINIES,
+    *tiny_hunyuan.TINIES,
+    *tiny_hunyuan15.TINIES,
+    *tiny_framepack.TINIES,
+    *tiny_skyreels.TINIES,
+)
+
+BY_ENTRY = {tiny.entry: tiny for tiny in FAMILIES}
 
 ONE_EACH = tuple({Catalog.load().find(tiny.entry).family: tiny for tiny in reversed(FAMILIES)}.values())
 """One of each adapter, the last family first."""

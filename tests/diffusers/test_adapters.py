@@ -4,26 +4,26 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from engine_harness import Collected, Told, job_of
-from families import FAMILIES
+from families import BY_ENTRY as TINIES
 from PIL import Image
 from pydantic import ValidationError
 from tiny import Shot, Tiny
 
-from clips.catalog import Catalog, Model
+from clips.catalog import Accepts, Catalog, EngineKind, Model
 from clips.domain import ClipSpec, Plan, Strength
 from clips.errors import SetupError
 from clips.photo import fit_photo
 from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
+from generator.engines.diffusers.pictures import AT_ONCE
 from generator.engines.diffusers.svd import noise_in_photo
 from generator.engines.diffusers.weights import numbers
-
-TINIES = {tiny.entry: tiny for tiny in FAMILIES}
 
 
 async def loaded(tiny: Tiny, folder: Path) -> DiffusersEngine:
@@ -101,6 +101,38 @@ def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(
         family_of(Catalog.load().find(entry).model_copy(update=changes))
 
 
+@pytest.mark.parametrize(
+    ("entry", "changes", "said"),
+    [
+        ("hunyuan-i2v", {"accepts": {"motion", "consistency", "avoid"}}, "would ignore avoid and consistency"),
+        ("wan-2.2-ti2v-5b", {"guidance": 1.0}, "or its guidance would ignore avoid"),
+        ("ltx-2", {"guidance": 1.0, "accepts": {"avoid", "consistency"}}, "would ignore avoid\\."),
+        ("svd", {"accepts": {"motion", "camera", "strength"}}, "would ignore motion and camera"),
+        ("skyreels-v2-14b", {"accepts": {"end_photo"}}, "would ignore end_photo"),
+        ("ltx-2", {"accepts": {"sound", "speech"}}, "would ignore speech"),
+    ],
+)
+def test_an_entry_that_accepts_what_its_family_would_ignore_is_refused(
+    entry: str, changes: Mapping[str, Any], said: str
+) -> None:
+    changes = {**changes, "accepts": frozenset(map(Accepts, changes["accepts"]))} if "accepts" in changes else changes
+    with pytest.raises(SetupError, match=rf"{said}.*Take that out of `accepts`"):
+        family_of(Catalog.load().find(entry).model_copy(update=changes))
+
+
+async def test_an_end_photo_that_the_weights_would_ignore_is_refused(model: Model) -> None:
+    with pytest.raises(SetupError, match="would ignore end_photo"):
+        await DiffusersEngine.load(
+            model.model_copy(update={"accepts": model.accepts | {Accepts.END_PHOTO}}), "cpu", Told()
+        )
+
+
+def test_what_the_catalogue_says_is_accepted_is_honoured() -> None:
+    for model in Catalog.load():
+        if model.engine is EngineKind.DIFFUSERS:
+            family_of(model)
+
+
 def test_steps_at_given_levels_cannot_be_shifted_as_well() -> None:
     entry = Catalog.load().find("fastwan-2.2-ti2v-5b").model_dump()
     with pytest.raises(ValidationError, match="no flow_shift moves them"):
@@ -136,5 +168,5 @@ async def test_framepack_emits_from_the_front_what_the_pipeline_builds_from_the_
     with Image.open(photo) as image:
         fitted = fit_photo(image.convert("RGB"), 32, 32)
     plain = three.plain(tmp_path, Shot(fitted, None, "rain", "", 7, three.plan, three.model(tmp_path)))
-    assert [len(chunk) for chunk in sink.chunks[0]] == [40, 33, 3, 33]
+    assert all(len(chunk) <= AT_ONCE for chunk in sink.chunks[0]), "of a section too, as soon as they are there"
     assert np.abs(sink.clip() / 255 - plain).max() <= 0.5 / 255 + 1e-5

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,8 +20,8 @@ from tiny import Shot, Tiny
 from torch import nn
 
 from clips.catalog import Accepts, Placement, Speed
-from clips.domain import ClipSpec
-from clips.errors import CancelledError, MemberError
+from clips.domain import Camera, ClipSpec, Strength
+from clips.errors import CancelledError, MemberError, SetupError
 from clips.photo import fit_photo
 from clips.step_caches import StepCaches
 from generator.engines.base import TakeSeed, Variation
@@ -31,6 +31,16 @@ from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.placing import denoisers
 from generator.engines.diffusers.speed import Levers, offered, pull, slow_down
 from generator.engines.prompts import prompt
+
+WISHES: dict[Accepts, dict[str, Any]] = {
+    Accepts.MOTION: {"motion": "rain"},
+    Accepts.AVOID: {"avoid": "blur"},
+    Accepts.CAMERA: {"camera": Camera.PAN_LEFT},
+    Accepts.STRENGTH: {"strength": Strength.HIGH},
+    Accepts.CONSISTENCY: {"consistency": 0.1},
+    Accepts.SPEECH: {"speech": "good evening"},
+}
+"""The seed, variations and the end photo have tests of their own."""
 
 
 @dataclass(frozen=True)
@@ -148,13 +158,26 @@ async def test_what_a_model_needs_is_asked_for(loaded: Loaded) -> None:
             await loaded.render(replace(job, inputs=inputs))
 
 
-async def test_consistency_changes_the_clip_where_it_is_accepted(loaded: Loaded) -> None:
-    if Accepts.CONSISTENCY not in loaded.model.accepts:
+async def test_a_wish_that_is_accepted_changes_the_clip(loaded: Loaded) -> None:
+    if loaded.tiny not in ONE_EACH:  # the others have the same network, or less steps of it
         return
-    usual = await loaded.usual()
-    same, free = [await loaded.render(loaded.job(7, spec=replace(WORDS, consistency=one))) for one in (0.7, 0.1)]
-    assert np.array_equal(usual.clip(), same.clip())
-    assert not np.array_equal(usual.clip(), free.clip())
+    specs = [replace(WORDS, **WISHES[wish]) for wish in WISHES if wish in loaded.model.accepts]
+    clips = [(await loaded.render(loaded.job(7, spec=spec))).clip().tobytes() for spec in (WORDS, *specs)]
+    assert len(set(clips)) == len(clips)
+
+
+async def test_a_wish_that_would_be_ignored_is_refused(loaded: Loaded) -> None:
+    for wish in WISHES.keys() - loaded.model.accepts:
+        with pytest.raises(MemberError, match="does not take"):
+            loaded.model.check(ClipSpec("tiny", **WISHES[wish]), loaded.model.needs)
+        with pytest.raises(SetupError, match=f"would ignore {wish}"):
+            family_of(loaded.model.model_copy(update={"accepts": loaded.model.accepts | {wish}}))
+
+
+async def test_a_consistency_that_nobody_asks_for_is_the_pipelines_own(loaded: Loaded) -> None:
+    if Accepts.CONSISTENCY in loaded.model.accepts:
+        usual = (await loaded.render(loaded.job(7, spec=replace(WORDS, consistency=0.7)))).clip()
+        assert np.array_equal(usual, (await loaded.usual()).clip())
 
 
 async def test_sound_comes_with_the_take_or_not_at_all(loaded: Loaded) -> None:
@@ -222,7 +245,7 @@ async def test_out_of_memory_once_goes_on_with_less(loaded: Loaded) -> None:
 
 async def test_takes_are_the_same_in_a_fresh_process(album: Album, photo: Path) -> None:
     """One process for all: most of its time is the imports. Its families come in another order."""
-    for tiny in ONE_EACH:
+    for tiny in FAMILIES:
         if tiny.entry not in album.digests:
             one = await album.open(tiny, photo)
             await one.usual()
@@ -243,4 +266,4 @@ async def test_takes_are_the_same_in_a_fresh_process(album: Album, photo: Path) 
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert run.stdout.split() == [album.digests[tiny.entry] for tiny in ONE_EACH]
+    assert run.stdout.split() == [album.digests[tiny.entry] for tiny in reversed(FAMILIES)]

@@ -12,8 +12,10 @@ from engine_harness import Collected, Told, failing, job_of, pipe_of
 
 from clips.catalog import Model
 from clips.domain import Plan
-from clips.errors import FatalEngineError, MemberError
+from clips.errors import CancelledError, FatalEngineError, MemberError, SetupError
+from generator.engines.diffusers import gpu_memory, loading
 from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.runner import Runner
 
 LARGE = Plan(width=352, height=320, frames=5, fps=24, credits=1)
 """Large enough to be decoded in tiles."""
@@ -67,27 +69,99 @@ async def test_out_of_memory_twice_is_told_to_the_member_and_the_engine_lives(
     assert len(after.clip()) == 13
 
 
-async def test_an_allocation_that_cublas_lacks_counts_as_out_of_memory(
-    own_engine: DiffusersEngine, photo: Path
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("Triton Error [CUDA]: out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        torch.AcceleratorError("CUDA error: out of memory"),  # pinned memory, which torch does not count as its own
+    ],
+)
+async def test_every_library_says_out_of_memory_in_its_own_words(
+    own_engine: DiffusersEngine, photo: Path, error: RuntimeError
 ) -> None:
-    said = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
     sink = Collected()
-    with failing(pipe_of(own_engine).transformer, [said]):
+    with failing(pipe_of(own_engine).transformer, [error]):
         await own_engine.render(job_of(photo, 7), sink, Told())
     assert len(sink.clip()) == 13
 
 
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
-        RuntimeError("CUDA error: unspecified launch failure"),
-        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
-    ],
-)
-async def test_a_failed_gpu_is_fatal_to_the_process(engine: DiffusersEngine, photo: Path, error: RuntimeError) -> None:
-    with failing(pipe_of(engine).transformer, [error]), pytest.raises(FatalEngineError, match="the GPU failed"):
+DEVICE_ERRORS = [
+    torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+    RuntimeError("CUDA error: unspecified launch failure"),
+    RuntimeError("CUDA driver error: invalid context"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    RuntimeError("Triton Error [CUDA]: an illegal memory access was encountered"),
+    torch.AcceleratorError("CUDA error: no kernel image is available for execution on the device"),
+]
+
+
+@pytest.mark.parametrize("error", DEVICE_ERRORS)
+async def test_a_gpu_that_answers_no_more_is_fatal_to_the_process(
+    engine: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    with failing(pipe_of(engine).transformer, [error]), pytest.raises(type(error)) as lived:
         await engine.render(job_of(photo, 7), Collected(), Told())
+    assert lived.value is error, "the GPU answers: it is the take's own fault"
+    monkeypatch.setattr(gpu_memory, "answers", lambda: False)
+    with failing(pipe_of(engine).transformer, [error]), pytest.raises(FatalEngineError, match="5b: the GPU failed: "):
+        await engine.render(job_of(photo, 7), Collected(), Told())
+
+
+@pytest.mark.parametrize("step", ["park", "wake", "close"])
+async def test_a_gpu_that_fails_between_renders_is_fatal_too(
+    engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def fail(_: object) -> None:
+        raise DEVICE_ERRORS[0]
+
+    monkeypatch.setattr(gpu_memory, "answers", lambda: False)
+    monkeypatch.setattr(Runner, step, fail)
+    with pytest.raises(FatalEngineError, match="the GPU failed"):
+        await getattr(engine, step)()
+
+
+async def test_a_gpu_that_fails_in_a_load_is_fatal_and_no_fault_of_the_folder(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise DEVICE_ERRORS[0]
+
+    monkeypatch.setattr(loading, "place", fail)
+    with pytest.raises(SetupError, match="cannot be loaded as WanImageToVideoPipeline: CUDA error: an illegal"):
+        await DiffusersEngine.load(model, "cpu", Told())
+    monkeypatch.setattr(gpu_memory, "answers", lambda: False)
+    with pytest.raises(FatalEngineError, match="the GPU failed"):
+        await DiffusersEngine.load(model, "cpu", Told())
+
+
+async def test_a_cancel_asks_the_gpu_nothing(
+    engine: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_memory, "answers", lambda: False)
+    with pytest.raises(CancelledError):
+        await engine.render(job_of(photo, 7), Collected(), Told(cancel_at=lambda _: True))
+
+
+def test_a_gpu_is_asked_by_a_small_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = torch.zeros(1), list[RuntimeError]()
+
+    def synchronize() -> None:
+        if answer:
+            raise answer.pop()
+
+    monkeypatch.setattr(torch, "zeros", lambda *_, device: asked)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    assert gpu_memory.answers() and asked == 0, "none is in use here"
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    assert gpu_memory.answers() and asked == 1
+    answer.append(torch.OutOfMemoryError("CUDA out of memory"))
+    assert gpu_memory.answers(), "it is full, and lives"
+    answer.append(DEVICE_ERRORS[0])
+    assert not gpu_memory.answers()
 
 
 async def test_any_other_fault_is_the_takes_own(engine: DiffusersEngine, photo: Path) -> None:
@@ -114,3 +188,13 @@ async def test_a_closed_engine_has_given_its_memory_back(model: Model) -> None:
     await engine.close()
     assert not any(weight() for weight in weights), "though the pipeline is still referred to"
     assert pipe
+
+
+def test_memory_that_nothing_uses_goes_back_with_what_was_pinned_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    emptied: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append("GPU"))
+    monkeypatch.setattr(torch.accelerator, "empty_host_cache", lambda: emptied.append("RAM"))
+    gpu_memory.free_memory(torch.device("cpu"))
+    assert not emptied
+    gpu_memory.free_memory(torch.device("cuda", 1))
+    assert emptied == ["GPU", "RAM"]

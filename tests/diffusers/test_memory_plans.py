@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from clips.catalog import Catalog, Placement
 from clips.errors import SetupError
+from generator.engines.base import NoRoomError
+from generator.engines.diffusers import loading
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.estimate import largest, needs_of
 from generator.engines.diffusers.loading import choose_plan
@@ -93,6 +95,32 @@ def test_without_ram_to_stream_from_the_weights_are_made_smaller() -> None:
     needed = needs_to_render("wan-2.2-i2v-a14b")
     assert choose(ladder(needed, quantiser=False), 48 * GIB, 24 * GIB).placement is Placement.FP8
     assert choose(ladder(needed, quantiser=True), 32 * GIB, 24 * GIB).placement is Placement.QUANTISED
+
+
+def test_in_8_bits_a_denoiser_is_whole_once_where_there_is_room_for_it() -> None:
+    gib = {"text": 4, "rest": 1, "step": 3, "decode": 8, "tiled": 1}
+    needed = Needs(denoisers=(14 * GIB, 14 * GIB), **{name: size * GIB for name, size in gib.items()})
+    plans = ladder(needed, quantiser=True)
+    pieces, tiles = (plan for plan in plans if plan.placement is Placement.FP8)
+    assert (pieces.straight, pieces.ram, pieces.kept) == (True, 4 * GIB, 4 * GIB), "the decode takes as much room"
+    assert (tiles.straight, tiles.ram, tiles.kept) == (False, 14 * GIB, 4 * GIB), "before the text encoder comes"
+    assert all(plan.ram == plan.kept for plan in plans if plan is not tiles)
+
+
+@pytest.mark.parametrize("free", [96, 64, 12])
+def test_a_plan_does_not_depend_on_what_waits_in_ram(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (48 * GIB, 48 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
+    monkeypatch.setattr(loading, "free_ram", lambda: free * GIB)
+    model, device = Catalog.load().find("wan-2.2-i2v-a14b"), torch.device("cuda")
+    plans = ladder(needs_to_render(model.name), quantiser=False)
+    if free == 96:
+        assert choose_plan(model, plans, device, 0).placement is Placement.OFFLOADED
+        return
+    with pytest.raises(NoRoomError, match=r"it needs about 64\.\d GiB of RAM") as need:
+        choose_plan(model, plans, device, (96 - free) * GIB)
+    assert need.value.vram == 0, "on the GPU there is room"
 
 
 def test_a_wished_way_is_taken_even_where_another_fits_better() -> None:

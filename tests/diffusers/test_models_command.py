@@ -108,8 +108,8 @@ def test_a_check_says_what_does_not_fit() -> None:
         "a GPU of 1 GiB: too small: even its smallest clip takes 1.1 GiB of GPU memory\n"
         in run("check", "tiny", "--vram", "1", "--ram", "64").output
     )
-    between = run("check", "tiny", "--vram", "1.5", "--ram", "64").output
-    assert "too small for its largest clip, which takes 2.2 GiB of GPU memory. Its smallest: all on the GPU" in between
+    between = run("check", "tiny", "--vram", "1.2", "--ram", "64").output
+    assert "too small for its largest clip, which takes 1.3 GiB of GPU memory. Its smallest: all on the GPU" in between
     assert "8 GiB: all on the GPU" in run("check", "tiny").output, "where no GPU is, every card's"
 
 

@@ -2,6 +2,7 @@
 streamed to as a GPU would be.
 """
 
+import weakref
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from engine_harness import Collected, Told, failing, job_of, pipe_of
 from numpy.typing import NDArray
+from torch import nn
 
 from clips.catalog import Model, Placement
 from clips.errors import MemberError, SetupError
-from generator.engines.diffusers import loading
+from generator.engines.diffusers import loading, placing
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.memory import GIB, MemoryPlan, Needs, ladder
-from generator.engines.diffusers.placing import place
+from generator.engines.diffusers.placing import park, place
 from generator.engines.diffusers.runner import Runner
 
 NEEDS = Needs(text=11 * GIB, denoisers=(10 * GIB,), rest=3 * GIB, step=3 * GIB, decode=6 * GIB, tiled=2 * GIB)
@@ -91,21 +93,151 @@ async def test_out_of_memory_takes_the_next_leaner_plan_once_a_job(
     assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole), "the process is healthy"
 
 
-async def test_a_load_that_runs_out_of_memory_goes_on_with_less(
-    model: Model, photo: Path, engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch
+Fails = list[Exception]
+
+
+@pytest.fixture
+def in_the_way(monkeypatch: pytest.MonkeyPatch) -> Fails:
+    """What the next tries to place a loaded model fail with, one a try."""
+    errors: Fails = []
+
+    def placed(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
+        place(pipe, plan, device)
+        if errors:
+            raise errors.pop(0)
+
+    monkeypatch.setattr("generator.engines.diffusers.runner.place", placed)
+    monkeypatch.setattr("generator.engines.diffusers.runner.free_ram", lambda: 96 * GIB)
+    return errors
+
+
+def out_of_memory(times: int) -> Fails:
+    return [torch.OutOfMemoryError("CUDA out of memory") for _ in range(times)]
+
+
+async def test_out_of_memory_on_the_way_to_a_leaner_plan_goes_on_to_the_next(
+    engine_on_a_gpu: DiffusersEngine, photo: Path, in_the_way: Fails
 ) -> None:
-    fails = [torch.OutOfMemoryError("CUDA out of memory")]
+    runner = runner_of(engine_on_a_gpu)
+    whole = await clip_of(engine_on_a_gpu, photo)
+    in_the_way += out_of_memory(1)
+    with failing(pipe_of(engine_on_a_gpu).transformer, [torch.OutOfMemoryError("CUDA out of memory")]):
+        assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole)
+    assert runner.plan.placement is Placement.GROUPED, "after the one that could not be placed"
+    assert engine_on_a_gpu.vram == runner.plan.held
+
+
+async def test_a_gpu_that_is_too_full_for_the_way_back_gets_a_leaner_plan(
+    engine_on_a_gpu: DiffusersEngine, photo: Path, in_the_way: Fails
+) -> None:
+    runner = runner_of(engine_on_a_gpu)
+    whole = await clip_of(engine_on_a_gpu, photo)
+    await engine_on_a_gpu.park()
+    in_the_way += out_of_memory(1)
+    await engine_on_a_gpu.wake()
+    assert runner.plan.placement is Placement.EVICTED
+    await engine_on_a_gpu.park()
+    in_the_way += out_of_memory(9)
+    with pytest.raises(SetupError, match=r"The GPU is too full for Wan 2\.2 TI2V 5B\. End what else runs on it"):
+        await engine_on_a_gpu.wake()
+    assert engine_on_a_gpu.vram == 0, "it gave up what it got"
+    in_the_way.clear()
+    assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole), "the GPU has room again"
+
+
+@pytest.mark.parametrize("step", ["park", "wake"])
+async def test_what_failed_half_way_is_placed_again_before_it_renders(
+    engine_on_a_gpu: DiffusersEngine, photo: Path, in_the_way: Fails, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    whole, left = await clip_of(engine_on_a_gpu, photo), list[DiffusionPipeline]()
+    fault = RuntimeError("something else")
+    if step == "wake":
+        await engine_on_a_gpu.park()
+        in_the_way.append(fault)
+    else:
+
+        def half(pipe: DiffusionPipeline) -> None:
+            monkeypatch.setattr("generator.engines.diffusers.runner.park", left.append)
+            raise fault
+
+        monkeypatch.setattr("generator.engines.diffusers.runner.park", half)
+    with pytest.raises(RuntimeError, match="something else"):
+        await getattr(engine_on_a_gpu, step)()
+    assert engine_on_a_gpu.vram == 0
+    placed: list[MemoryPlan] = []
+
+    def noted(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
+        assert left == ([pipe] if step == "park" else []), "what is still on the GPU would count as another's"
+        placed.append(plan)
+        place(pipe, plan, device)
+
+    monkeypatch.setattr("generator.engines.diffusers.runner.place", noted)
+    assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole)
+    assert placed == [runner_of(engine_on_a_gpu).plan]
+
+
+async def test_where_no_more_ram_can_be_pinned_the_weights_wait_in_it_all_the_same(
+    engine_on_a_gpu: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await clip_of(engine_on_a_gpu, photo)
+    asked: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        asked.append(tensor)
+        raise errors[0]
+
+    errors = [torch.AcceleratorError("CUDA error: out of memory")]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "is_cuda", property(lambda _: True))
+        patch.setattr(torch.Tensor, "pin_memory", pin)
+        await engine_on_a_gpu.park()
+        assert len(asked) == 3, "one try a part"
+        errors[0] = torch.AcceleratorError("CUDA error: invalid argument")
+        with pytest.raises(torch.AcceleratorError, match="invalid argument"):
+            park(pipe_of(engine_on_a_gpu))
+    assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole)
+
+
+def test_what_is_streamed_is_pinned_weight_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    part, copies, streamed = nn.Linear(8, 8), list[int](), list[nn.Module]()
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        copy = tensor.clone()
+        copies.append(copy.data_ptr())
+        return copy
+
+    def stream(module: nn.Module, **_: object) -> None:
+        assert copies == [weight.data_ptr() for weight in module.parameters()], "pinned, each in place of its own"
+        streamed.append(module)
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(placing, "apply_group_offloading", stream)
+    placing._stream(part, torch.device("cuda", 0), "block_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
+    assert streamed == [part]
+
+
+@pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
+async def test_a_load_that_runs_out_of_memory_goes_on_with_less(
+    model: Model, photo: Path, engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch, kind: type[RuntimeError]
+) -> None:
+    fails, failed = [kind("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")], list[weakref.ref[DiffusionPipeline]]()
 
     def once(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
         if fails:
+            failed.append(weakref.ref(pipe))
             raise fails.pop()
         place(pipe, plan, device)
 
+    def free_ram() -> int:
+        assert [pipe() for pipe in failed] == [None] * len(failed), "what failed is gone by now"
+        return 96 * GIB
+
     monkeypatch.setattr(loading, "place", once)
+    monkeypatch.setattr(loading, "free_ram", free_ram)
     loaded = await DiffusersEngine.load(model, "cpu", Told())
-    assert runner_of(loaded).plan.tiled
+    assert failed and runner_of(loaded).plan.tiled
     assert np.array_equal(await clip_of(loaded, photo), await clip_of(engine, photo))
     await loaded.close()
-    fails += [torch.OutOfMemoryError("CUDA out of memory") for _ in range(2)]
+    fails += [kind("CUDA error: CUBLAS_STATUS_ALLOC_FAILED") for _ in range(2)]
     with pytest.raises(SetupError, match=r"The GPU is too full for Wan 2\.2 TI2V 5B\."):
         await DiffusersEngine.load(model, "cpu", Told())

@@ -24,6 +24,7 @@ def pulling(hub: Hub, folder: Path, *, held: bool) -> Generator[tuple[subprocess
     ours, theirs = pty.openpty()
     environment = os.environ | {
         "HF_ENDPOINT": hub.url,
+        "HF_HUB_OFFLINE": "0",
         "HF_HOME": str(folder / "home"),
         "ZOETROPE_CATALOG": str(folder / "own.toml"),
         "TERM": "xterm",

@@ -38,7 +38,7 @@ async def in_4_bits(model: Model, monkeypatch: pytest.MonkeyPatch) -> AsyncGener
     monkeypatch.setattr(BnB4BitDiffusersQuantizer, "validate_environment", lambda *_, **__: None)
     monkeypatch.setattr(bitsandbytes, "has_avx512bf16", lambda: False)  # its kernels want sides of 64 and more
     monkeypatch.setattr(runner, "plans_of", lambda model, family, found, _: real(model, family, found, _GPU))
-    monkeypatch.setattr(runner, "choose_plan", lambda _, plans, __: quantised(plans))
+    monkeypatch.setattr(loading, "choose_plan", lambda _, plans, *__: quantised(plans))
     engine = await DiffusersEngine.load(model, "cpu", Told())
     yield engine
 
@@ -76,8 +76,9 @@ async def test_a_denoiser_in_4_bits_renders_nearly_the_same_and_gives_all_of_it_
 
 
 def test_the_text_encoder_is_not_loaded_onto_a_gpu_that_it_would_overflow() -> None:
-    assert not goes_straight("text_encoder", Placement.QUANTISED)
-    assert goes_straight("transformer", Placement.QUANTISED)
+    plan = MemoryPlan(Placement.QUANTISED, tiled=False, vram=1, ram=0, held=1, kept=0)
+    assert not goes_straight("text_encoder", plan)
+    assert goes_straight("transformer", plan)
 
 
 @pytest.mark.parametrize(

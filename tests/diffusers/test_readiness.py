@@ -213,6 +213,7 @@ async def test_a_generator_offers_what_it_can_download(
     dsn: str, pool: Pool, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     async with at_work(dsn, tmp_path, hub.repo):
         await waited_for(pool, "tiny")

@@ -18,8 +18,9 @@ from engine_harness import Collected, Told, failing, job_of, pipe_of
 
 from clips.catalog import Model, Placement, Speed
 from clips.domain import Size
+from clips.errors import CancelledError, FatalEngineError
 from clips.step_caches import FirstBlock, Mag, StepCache, StepCaches
-from generator.engines.diffusers import speed
+from generator.engines.diffusers import gpu_memory, speed
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.placing import denoisers
 from generator.engines.diffusers.speed import Levers, Offer, choose_speed, offered, pull, slow_down
@@ -123,3 +124,42 @@ async def test_out_of_memory_a_render_goes_on_without_its_cache(
         assert np.array_equal(await clip_of(quick, photo, 7), exact)
     assert quick.manner["placement"] == placement
     assert quick.manner["speed"] == "native attention, compiled blocks"
+
+
+async def test_a_kernel_that_fails_at_a_takes_size_is_let_go_and_the_job_goes_on(
+    quick: DiffusersEngine, photo: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fault = RuntimeError("No available kernel. Aborting execution.\nAnd much more.")
+    exact, sink = Collected(), Collected()
+    await quick.render(job_of(photo, 3, 7), exact, Told())
+    quick._runner._levers = Levers("flash")  # pyright: ignore[reportPrivateUsage] - no CPU has it
+    with failing(pipe_of(quick).transformer, [fault], after=2 * 20 + 1):
+        await quick.render(job_of(photo, 3, 7), sink, Told())
+    assert "goes on without flash attention: No available kernel. Aborting execution." in caplog.text
+    assert all(np.array_equal(sink.clip(take), exact.clip(take)) for take in (0, 1)), "each frame once, none lost"
+    assert quick.manner["speed"] == "native attention"
+    with failing(pipe_of(quick).transformer, [fault]), pytest.raises(RuntimeError, match="No available kernel"):
+        await quick.render(job_of(photo, 7), Collected(), Told())
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), CancelledError("the member cancelled")])
+async def test_what_is_no_kernels_fault_costs_no_speed(quick: DiffusersEngine, photo: Path, fault: Exception) -> None:
+    class Full(Collected):
+        def frames(self, take: int, frames: np.ndarray) -> None:
+            raise fault
+
+    quick._runner._levers = Levers("flash")  # pyright: ignore[reportPrivateUsage] - no CPU has it
+    with pytest.raises(type(fault)):
+        await quick.render(job_of(photo, 7), Full(), Told())
+    assert quick.manner["speed"] == "flash attention"
+
+
+async def test_a_gpu_that_answers_no_more_is_not_tried_again_without_levers(
+    quick: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu_memory, "answers", lambda: False)
+    quick._runner._levers = Levers("flash")  # pyright: ignore[reportPrivateUsage] - no CPU has it
+    fault = RuntimeError("CUDA error: unspecified launch failure")
+    with failing(pipe_of(quick).transformer, [fault]) as calls, pytest.raises(FatalEngineError):
+        await quick.render(job_of(photo, 7), Collected(), Told())
+    assert len(calls) == 1

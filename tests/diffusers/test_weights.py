@@ -54,6 +54,11 @@ async def test_weights_are_downloaded_once_with_their_bytes_told(hosted: Model, 
     assert hub.served == []
 
 
+async def test_nothing_here_asks_a_hub_by_mistake(model: Model) -> None:
+    said = await refusal(model.model_copy(update={"repo": "nobody/nothing"}))
+    assert "HF_HUB_OFFLINE forbids" in said
+
+
 async def test_a_pinned_revision_is_the_one_that_is_asked_for(hosted: Model) -> None:
     engine = await DiffusersEngine.load(hosted.model_copy(update={"revision": COMMIT}), "cpu", Told())
     await engine.close()

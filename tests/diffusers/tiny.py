@@ -4,12 +4,16 @@ The same classes, the same components, the same rules; only the widths and depth
 all families know of one; `families` lists them.
 """
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -17,6 +21,8 @@ from clips.catalog import Catalog, Model
 from clips.domain import Plan
 
 LORA = "lora.safetensors"
+
+Made = tuple[Sequence[NDArray[np.float32]], ...]
 
 
 @dataclass(frozen=True)
@@ -76,3 +82,32 @@ class Tiny:
             name: part.model_copy(update={"repo": str(folder / "parts" / name)}) for name, part in entry.parts.items()
         }
         return entry.model_copy(update={"repo": str(folder), "loras": loras, "parts": parts, **self.changes})
+
+
+def plain(
+    pipeline: type[DiffusionPipeline],
+    parts: Callable[[Path], Mapping[str, object]] = lambda _: {},
+    frames: Callable[[int], int] = lambda planned: planned,
+) -> Callable[[Path, Shot], NDArray[np.float32]]:
+    """See `Tiny`. `parts` are those from beside the folder, `frames` how many to ask for to get the planned ones."""
+
+    def render(folder: Path, shot: Shot) -> NDArray[np.float32]:
+        pipe = cast("Callable[..., Made]", pipeline.from_pretrained(folder, **parts(folder)))
+        called = inspect.signature(pipe).parameters
+        wishes = {
+            "image": shot.photo,
+            "last_image": shot.end_photo,
+            "prompt": shot.prompt,
+            "negative_prompt": shot.avoid,
+            "height": shot.plan.height,
+            "width": shot.plan.width,
+            "num_frames": frames(shot.plan.frames),
+            "num_inference_steps": shot.steps,
+            "guidance_scale": shot.guidance,
+            "generator": torch.Generator("cpu").manual_seed(shot.seed),
+            "output_type": "np",
+            "return_dict": False,
+        }
+        return pipe(**{name: wish for name, wish in wishes.items() if name in called})[0][0]
+
+    return render

@@ -1,6 +1,8 @@
 """LTX-Video before and from 0.9.5 on, and LTX-2, tiny. See `tiny`."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -40,7 +42,7 @@ def save_ltx_first(folder: Path) -> Path:
         vae=_vae(inject_noise=True),
         text_encoder=t5_text(32),
         tokenizer=t5_tokenizer(),
-        transformer=_transformer(),
+        transformer=ltx_transformer(),
     ).save_pretrained(folder)
     return folder
 
@@ -53,7 +55,7 @@ def save_ltx(folder: Path) -> Path:
         vae=_vae(inject_noise=False),
         text_encoder=t5_text(32),
         tokenizer=t5_tokenizer(),
-        transformer=_transformer(),
+        transformer=ltx_transformer(),
     ).save_pretrained(folder)
     return folder
 
@@ -157,7 +159,7 @@ def plain_ltx_first(folder: Path, shot: Shot) -> NDArray[np.float32]:
     return made[0][0]
 
 
-def plain_ltx(folder: Path, shot: Shot) -> NDArray[np.float32]:
+def plain_ltx(folder: Path, shot: Shot, timesteps: Sequence[float] | None = None) -> NDArray[np.float32]:
     """`LTXConditionPipeline` with a generator of the seed and its own defaults."""
     pipe = LTXConditionPipeline.from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
@@ -173,6 +175,7 @@ def plain_ltx(folder: Path, shot: Shot) -> NDArray[np.float32]:
         num_frames=shot.plan.frames,
         frame_rate=shot.plan.fps,
         num_inference_steps=shot.steps,
+        timesteps=cast("list[int]", timesteps),  # it takes numbers between these too
         guidance_scale=shot.guidance,
         generator=torch.Generator("cpu").manual_seed(shot.seed),
         decode_timestep=0.05,
@@ -181,6 +184,11 @@ def plain_ltx(folder: Path, shot: Shot) -> NDArray[np.float32]:
         return_dict=False,
     )
     return made[0][0]
+
+
+def plain_ltx_distilled(folder: Path, shot: Shot) -> NDArray[np.float32]:
+    """The same at the noise levels of the entry, which its pipeline knows as timesteps."""
+    return plain_ltx(folder, shot, timesteps=[1000 * sigma for sigma in shot.model.sigmas])
 
 
 def plain_ltx2(folder: Path, shot: Shot) -> NDArray[np.float32]:
@@ -234,7 +242,7 @@ def _vae(*, inject_noise: bool) -> AutoencoderKLLTXVideo:
     )
 
 
-def _transformer() -> LTXVideoTransformer3DModel:
+def ltx_transformer() -> LTXVideoTransformer3DModel:
     return LTXVideoTransformer3DModel(
         in_channels=8,
         out_channels=8,
@@ -281,6 +289,7 @@ _FEW = {"steps": 3, "sigmas": (1.0, 0.9, 0.4), "loras": ()}
 TINIES = (
     Tiny("ltx-video", save_ltx_first, plain_ltx_first, _PLAN, _STEPS),
     Tiny("ltx-video-0.9.5", save_ltx, plain_ltx, _PLAN, _STEPS, refuses=frozenset()),
+    Tiny("ltx-video-13b-distilled", save_ltx, plain_ltx_distilled, _PLAN, refuses=frozenset()),
     Tiny("ltx-2", save_ltx2, plain_ltx2, _PLAN, _STEPS, refuses=frozenset(), sound=24000),
     Tiny("ltx-2-distilled", save_ltx2, plain_ltx2, _PLAN, _FEW, refuses=frozenset(), sound=24000),
 )

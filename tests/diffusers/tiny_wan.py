@@ -52,7 +52,7 @@ def save_wan_ti2v(folder: Path) -> Path:
         tokenizer=cast("AutoTokenizer", tokenizer),
         text_encoder=text_encoder,
         vae=vae,
-        transformer=_transformer(48, 48),
+        transformer=wan_transformer(48, 48),
         scheduler=_scheduler(),
         expand_timesteps=True,
     ).save_pretrained(folder)
@@ -66,8 +66,8 @@ def save_wan_a14b(folder: Path) -> Path:
         tokenizer=cast("AutoTokenizer", t5_tokenizer()),
         text_encoder=umt5_text(32),
         vae=_vae(),
-        transformer=_transformer(36, 16),
-        transformer_2=_transformer(36, 16),
+        transformer=wan_transformer(36, 16),
+        transformer_2=wan_transformer(36, 16),
         scheduler=_scheduler(),
         boundary_ratio=0.9,
     ).save_pretrained(folder)
@@ -101,7 +101,7 @@ def save_wan_21(folder: Path, *, pairs: bool = False) -> Path:
         tokenizer=cast("AutoTokenizer", t5_tokenizer()),
         text_encoder=umt5_text(32),
         vae=_vae(),
-        transformer=_transformer(36, 16, image_dim=4, image_tokens=2 * (4 * 4 + 1) if pairs else None),
+        transformer=wan_transformer(36, 16, image_dim=4, image_tokens=2 * (4 * 4 + 1) if pairs else None),
         image_encoder=CLIPVisionModel(vision).eval(),
         image_processor=cast("CLIPImageProcessor", CLIPImageProcessorPil(size=32, crop_size=32)),
         scheduler=_scheduler(),
@@ -194,7 +194,7 @@ def _vae() -> AutoencoderKLWan:
     )
 
 
-def _transformer(
+def wan_transformer(
     inputs: int, outputs: int, *, image_dim: int | None = None, image_tokens: int | None = None
 ) -> WanTransformer3DModel:
     return WanTransformer3DModel(

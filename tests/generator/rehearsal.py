@@ -85,7 +85,7 @@ async def working(
 ) -> AsyncGenerator[Stopping]:
     """A worker at work in this process. At the end it is told to stop and waited for."""
 
-    async def load(_: Model, __: str, ___: Context) -> Engine:
+    async def load(_: Model, __: str, ___: Context, ____: int) -> Engine:
         return Rehearsed(render)
 
     models = models or {"sketch": SKETCH}

@@ -41,7 +41,7 @@ async def test_a_load_that_fails_gives_the_take_back_until_it_can_be_loaded(
     loads: list[str] = []
     mended = asyncio.Event()
 
-    async def load(model: Model, _: str, __: Context) -> Engine:
+    async def load(model: Model, _: str, __: Context, ___: int) -> Engine:
         loads.append(model.name)
         if len(loads) == 1:
             raise SetupError("The weights are broken.")

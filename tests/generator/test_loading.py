@@ -1,5 +1,6 @@
 """Which engine a model gets, what is loaded for it and when, and who makes room."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -48,6 +49,36 @@ def test_a_family_without_an_adapter_is_refused_at_the_start():
         loading.check_installed(dream)
 
 
+@pytest.mark.parametrize("variable", ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"])
+def test_the_hosts_own_settings_of_torch_stay(variable: str):
+    environ = {variable: "expandable_segments:True"}
+    loading.pin_exactly(environ)
+    assert environ == {variable: "expandable_segments:True"}
+
+
+def test_a_generator_pins_no_more_ram_than_it_asks_for():
+    code = """
+import os
+from generator.__main__ import main
+try:
+    main()
+except SystemExit:
+    pass
+import torch
+print(torch._C._accelerator_getAllocatorSettings())
+"""
+    usual = {name: value for name, value in os.environ.items() if not name.startswith("PYTORCH")}
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env=usual | {"ZOETROPE_MODELS": "none"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "there is no model none" in told.stderr
+    assert told.stdout.strip() == "pinned_max_round_threshold_mb:1,pinned_max_cached_size_mb:1"
+
+
 # ---- the shelf
 
 
@@ -64,10 +95,12 @@ class Weights:
 
     on_gpu: list["Weights"]
 
-    def __init__(self, on_gpu: list["Weights"]) -> None:
+    def __init__(self, on_gpu: list["Weights"], others: int = 0) -> None:
         self.on_gpu = on_gpu
+        self.others = others
         self.closed = False
         self.can_park = True
+        self.streamed = 0
         self._enter()
 
     @property
@@ -76,7 +109,7 @@ class Weights:
 
     @property
     def ram(self) -> int:
-        return 10 - self.vram
+        return self.streamed + 10 - self.vram
 
     @property
     def manner(self) -> dict[str, str]:
@@ -118,8 +151,10 @@ def shelf() -> tuple[Shelf, list[Weights], Take]:
     """A shelf, what is on the GPU, and how to take a model from it."""
     on_gpu: list[Weights] = []
 
-    async def load(model: Model, device: str, context: Context) -> Weights:
-        return Weights(on_gpu)
+    async def load(model: Model, device: str, context: Context, others: int) -> Weights:
+        if model.name == "large" and others > 5:
+            raise NoRoomError(vram=0, ram=100)
+        return Weights(on_gpu, others)
 
     shelf = Shelf("cuda", load=load)
 
@@ -152,6 +187,40 @@ async def test_where_ram_is_short_it_goes(shelf: tuple[Shelf, list[Weights], Tak
     await take("third")
     assert first.closed
     assert kept.loaded == ["second", "third"]
+
+
+async def test_where_ram_holds_one_more_the_one_that_waits_there_for_longest_goes(
+    shelf: tuple[Shelf, list[Weights], Take], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, on_gpu, take = shelf
+    made: list[Weights] = []
+    monkeypatch.setattr(loading, "free_ram", lambda: 10 - sum(one.ram for one in made if not one.closed))
+    for name in ("first", "second", "third", "fourth"):
+        made += [await take(name)]
+    assert [one.closed for one in made] == [True, False, False, False]
+    assert on_gpu == made[2:] and kept.loaded == ["second", "third", "fourth"]
+    assert [one.others for one in made] == [0, 0, 10, 10], "what others hold in RAM is told to whoever loads"
+
+
+async def test_nothing_is_dropped_from_ram_that_would_not_make_room_enough(
+    shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]
+) -> None:
+    _, _, take = shelf
+    first, second, third = await take("first"), await take("second"), await take("third")
+    ram["free"] = -1  # even without what waits there
+    await take("fourth")
+    assert [one.closed for one in (first, second, third)] == [False, True, False]
+
+
+async def test_short_of_ram_what_waits_there_goes_before_what_is_at_work(
+    shelf: tuple[Shelf, list[Weights], Take], ram: dict[str, int]
+) -> None:
+    kept, _, take = shelf
+    first, second = await take("first"), await take("second")
+    first.streamed = 5
+    await second.park()
+    await take("large")
+    assert (first.closed, second.closed, kept.loaded) == (False, True, ["first", "large"])
 
 
 async def test_what_cannot_come_back_from_ram_goes(

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -109,19 +110,24 @@ async def test_what_is_rendered_elsewhere_keeps_its_place_to_the_end(room: Studi
 
 
 async def test_told_to_stop_it_records_what_is_rendered_and_finishes_what_it_renders(room: Studio):
+    first_is_stored = threading.Event()
+
     def slow(job: Job, sink: Sink, context: Context) -> None:
         context.report("step", 0, 1)
-        time.sleep(0.6)
+        if job.takes[0].seed == 12:
+            assert first_is_stored.wait(30)
         frames(job, sink, context)
 
     blobs = Slow(room.blobs)
-    asked = [await room.ask(user_id=user) for user in (11, 12, 13)]
-    async with working(room, slow, blobs=blobs) as stopping:
+    asked = [await room.ask(user_id=user, seed=user) for user in (11, 12, 13)]
+    async with working(room, slow, blobs=blobs, stop_seconds=20) as stopping:
         await storing(room, asked[0])
         [second] = await room.rendering(asked[1])
         assert {one.name: one.take for one in await generators.known(room.pool)}["test"] == second.take_id
         stopping.ask()
         blobs.let.set()
+        await room.ended(asked[0])
+        first_is_stored.set()
         for request in asked[:2]:
             await room.ended(request)
     states = [await state_of(room, request) for request in asked]
@@ -238,7 +244,7 @@ async def test_a_model_that_makes_room_is_not_asked_again_for_the_take_that_is_s
 
         async def wake(self) -> None: ...
 
-    async def load(_: Model, __: str, ___: Context) -> Engine:
+    async def load(_: Model, __: str, ___: Context, ____: int) -> Engine:
         if not all(engine.closed for engine in made):
             raise NoRoomError(vram=0, ram=1)
         made.append(Large(frames))

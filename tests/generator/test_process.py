@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -122,6 +124,22 @@ async def test_a_cuda_error_ends_the_process(room: Studio):
         assert await poisoned.ended() == 75
     [take] = (await room.read(request)).takes
     assert (take.state, take.attempts) == (TakeState.BACKOFF, 1)
+
+
+def test_a_cuda_error_while_the_gpu_is_freed_ends_the_process_too():
+    code = """
+from clips.errors import FatalEngineError
+from generator import __main__
+
+async def generate(_):
+    raise ExceptionGroup("resting", [ExceptionGroup("freeing", [FatalEngineError("the GPU failed: illegal access")])])
+
+__main__.generate = generate
+__main__.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ended.returncode == 75
+    assert "The generator ends: the GPU failed: illegal access." in ended.stderr
 
 
 async def test_postgres_restarting_in_the_middle_costs_nothing(tmp_path: Path):

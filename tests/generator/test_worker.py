@@ -132,7 +132,7 @@ async def test_a_cancel_stops_the_render_at_once_and_costs_what_was_measured(roo
 
 
 async def test_only_rendering_is_charged_not_loading(room: Studio):
-    async def slowly(_: Model, __: str, context: Context) -> Engine:
+    async def slowly(_: Model, __: str, context: Context, ___: int) -> Engine:
         for done in range(6):
             context.report("load", done, 6)
             await asyncio.sleep(0.2)
@@ -188,7 +188,7 @@ async def test_one_model_makes_room_for_the_next_and_the_queue_knows_which_is_lo
 
         async def wake(self) -> None: ...
 
-    async def load(model: Model, _: str, __: Context) -> Engine:
+    async def load(model: Model, _: str, __: Context, ___: int) -> Engine:
         if not all(engine.closed for _, engine in made):
             raise NoRoomError(vram=0, ram=1)
         made.append((model.name, Heavy(frames)))

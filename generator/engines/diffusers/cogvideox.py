@@ -11,11 +11,10 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from clips.domain import Plan
 from clips.errors import SetupError
 from clips.step_caches import FirstBlock, StepCaches
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.tiles import Cut, Take, causal
-from generator.engines.prompts import prompt
 
 
 class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
@@ -72,7 +71,7 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
         with replaced(pipe, "prepare_latents", prepared):
             made = pipe(
                 image=scene.photo,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,
@@ -120,7 +119,7 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
             hook.remove()
 
     def _frames(self, scene: Scene) -> int:
-        return (scene.plan.frames - 1) // self._pipe.vae_scale_factor_temporal + 1
+        return latent_frames(scene.plan.frames, self._pipe.vae_scale_factor_temporal)
 
     def _padding(self, scene: Scene) -> int:
         """1.5 takes latent frames in pairs."""

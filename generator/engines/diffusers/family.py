@@ -4,7 +4,7 @@ The adapter of a family is the module of its name, and its class is there as `FA
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from importlib import import_module
@@ -17,14 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from clips.catalog import Model
+from clips.catalog import Accepts, Model
 from clips.domain import ClipSpec, Plan
 from clips.errors import MemberError, SetupError
 from clips.step_caches import LEAST_STEPS, StepCaches
-from generator.engines.diffusers.lora import merge
+from clips.wishes import joined
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import scheduler_of, shifted
 from generator.engines.diffusers.weights import Sources
+from generator.engines.prompts import prompt
 
 Pipe_co = TypeVar("Pipe_co", bound=DiffusionPipeline, covariant=True)
 
@@ -34,18 +35,24 @@ Latents = tuple[torch.Tensor, ...]
 USUAL_CONSISTENCY = 0.7
 """Where the member asks for none: what the pipelines do by themselves."""
 
+IN_WORDS = frozenset(
+    {Accepts.PHOTO, Accepts.PADDING, Accepts.MOTION, Accepts.CAMERA, Accepts.STRENGTH, Accepts.SEED, Accepts.VARIATION}
+)
+"""What every model honours that reads a prompt."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
     """What all takes of a job share. The photos are RGB and have the plan's size already.
 
-    `consistency` is how faithful the clip stays to the photo, 0 to 1.
+    `prompt` is what the model reads, `consistency` how faithful the clip stays to the photo, 0 to 1.
     """
 
     spec: ClipSpec
     plan: Plan
     photo: Image.Image
     end_photo: Image.Image | None
+    prompt: str
     steps: int
     guidance: float
     consistency: float
@@ -97,6 +104,11 @@ class Family(ABC, Generic[Pipe_co]):
     honours: ClassVar[AbstractSet[str]] = frozenset()
     """Which of `sigmas`, `renoise`, `guidance_2` and `flow_shift` it keeps to; an entry with another is refused."""
 
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.AVOID}
+    """What its models can honour of a wish; an entry that accepts more is refused. So is `AVOID` where the guidance is
+    1 or less: what to avoid is the other end of the guidance.
+    """
+
     caches: ClassVar[AbstractSet[str]] = frozenset()
     """The kinds of step cache that go with its denoiser; an entry that names another is refused."""
 
@@ -104,19 +116,26 @@ class Family(ABC, Generic[Pipe_co]):
     """What the presets leave out where the catalogue's entry has no `cache`."""
 
     def __init__(self, pipe: Pipe_co, model: Model) -> None:
-        shift = self.flow_shift if model.flow_shift is None else model.flow_shift
+        """Raises `SetupError` where the weights are not what the entry says."""
+        usual = {"steps": self.steps, "guidance": self.guidance, "flow_shift": self.flow_shift}
+        model = model.model_copy(update={name: usual[name] for name in usual if getattr(model, name) is None})
         if model.sigmas:
             pipe.scheduler = scheduler_of(model)
-        elif shift is not None:
-            pipe.scheduler = shifted(pipe.scheduler, shift)
+        elif model.flow_shift is not None:
+            pipe.scheduler = shifted(pipe.scheduler, model.flow_shift)
         self._pipe = pipe
         self._model = model
+        if Accepts.END_PHOTO in model.accepts and "end_photo" not in self.inputs:
+            raise SetupError(_ignoring(model, [Accepts.END_PHOTO]))
+
+    @property
+    def entry(self) -> Model:
+        """The catalogue's entry, with what it leaves to the adapter filled in."""
+        return self._model
 
     @classmethod
     def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
         """The pipeline from its loaded parts, on whichever device each is. Small ones come from the folder."""
-        for lora, file in sources.loras:
-            merge(cls.pipeline, parts, lora, file)
         return cls.pipeline.from_pretrained(sources.folder, **parts)
 
     @classmethod
@@ -133,8 +152,8 @@ class Family(ABC, Generic[Pipe_co]):
 
     @property
     def inputs(self) -> AbstractSet[str]:
-        """The inputs beside the photo that this model honours."""
-        return frozenset()
+        """The inputs beside the photo that these weights honour."""
+        return frozenset({"end_photo"} if Accepts.END_PHOTO in self.accepts else ())
 
     def check(self, plan: Plan, inputs: AbstractSet[str]) -> None:
         """Raise `SetupError` for a plan or `MemberError` for an input that the pipeline would change or ignore."""
@@ -164,6 +183,10 @@ class Family(ABC, Generic[Pipe_co]):
         """Steps of a take."""
         return self.steps if self._model.steps is None else self._model.steps
 
+    def prompt(self, spec: ClipSpec) -> str:
+        """The words that the model reads, the strength among them; none where it reads none."""
+        return prompt(spec)
+
     def scene(self, spec: ClipSpec, plan: Plan, photo: Image.Image, end_photo: Image.Image | None) -> Scene:
         """A job's, with the numbers of the catalogue's entry where it has some."""
         return Scene(
@@ -171,6 +194,7 @@ class Family(ABC, Generic[Pipe_co]):
             plan=plan,
             photo=photo,
             end_photo=end_photo,
+            prompt=self.prompt(spec),
             steps=self.usual_steps,
             guidance=self.guidance if self._model.guidance is None else self._model.guidance,
             consistency=USUAL_CONSISTENCY if spec.consistency is None else spec.consistency,
@@ -191,6 +215,11 @@ class Family(ABC, Generic[Pipe_co]):
     def tile(self) -> None:
         """From now on encode and decode in tiles: far less memory, seams that are blended."""
         self._pipe.vae.enable_tiling()
+
+
+def latent_frames(frames: int, along: int) -> int:
+    """How many latents a causal VAE makes of frames: one of the first, then one of every `along`."""
+    return (frames - 1) // along + 1
 
 
 def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
@@ -215,9 +244,23 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
             f"{model.name}: models of the family “{model.family}” have no use for {' and '.join(ignored)}. Take that "
             "out of the catalogue's entry."
         )
+    honoured = family.accepts - ({Accepts.AVOID} if _guidance(family, model) <= 1 else set())
+    if vain := [wish for wish in Accepts if wish in model.accepts - honoured]:
+        raise SetupError(_ignoring(model, vain))
     if model.cache is not None and (unfit := model.cache.kinds - family.caches):
         raise SetupError(
             f"{model.name}: no {' or '.join(sorted(unfit))} cache goes with models of the family “{model.family}”. "
             "Take `cache` out of the catalogue's entry."
         )
     return family
+
+
+def _guidance(family: type[Family[DiffusionPipeline]], model: Model) -> float:
+    return family.guidance if model.guidance is None else model.guidance
+
+
+def _ignoring(model: Model, wishes: Sequence[Accepts]) -> str:
+    return (
+        f"{model.name}: its network or its guidance would ignore {joined(wishes)}. Take that out of `accepts` in the "
+        "catalogue's entry."
+    )

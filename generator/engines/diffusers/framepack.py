@@ -7,11 +7,11 @@ import torch
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import HunyuanVideoFramepackPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from clips.catalog import Accepts
+from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.tiles import WITHOUT_FIRST, in_time
-from generator.engines.prompts import prompt
 
 _WINDOW = 9  # latent frames that a section adds; what the network was trained with
 
@@ -23,6 +23,8 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
     precise = frozenset({"vae"})
     steps = 25
     guidance = 10.0
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.END_PHOTO}
+    """The end photo is where it begins: the last section is painted first."""
     caches: ClassVar[AbstractSet[str]] = frozenset({"mag"})  # the other would carry over from section to section
 
     @property
@@ -30,11 +32,6 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
         """Whole sections only."""
         side = self._pipe.vae_scale_factor_spatial * self._pipe.transformer.config.patch_size
         return Grid(width=side, height=side, frames=_WINDOW * self._pipe.vae_scale_factor_temporal)
-
-    @property
-    def inputs(self) -> frozenset[str]:
-        """Since the last section is painted first, it can be given its end."""
-        return frozenset({"end_photo"})
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The text, and the photos as the vision model and as the VAE see them; a take samples from that."""
@@ -59,7 +56,7 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
             made = pipe(
                 image=scene.photo,
                 last_image=scene.end_photo,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 height=plan.height,
                 width=plan.width,
                 num_frames=self._sections(scene) * self._overlap,

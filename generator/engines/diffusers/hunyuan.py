@@ -8,13 +8,12 @@ import torch
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_image2video import HunyuanVideoImageToVideoPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from clips.catalog import Model
+from clips.catalog import Accepts, Model
 from clips.errors import SetupError
 from clips.step_caches import FirstBlock, StepCaches
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene
+from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Pipe_co, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.tiles import WITHOUT_FIRST, in_time
-from generator.engines.prompts import prompt
 
 
 class HunyuanFamily(Family[Pipe_co]):
@@ -46,6 +45,7 @@ class Hunyuan(HunyuanFamily[HunyuanVideoImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoImageToVideoPipeline
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS
     # Half the default of ParaAttention for HunyuanVideo T2V, and that.
     usual_caches: ClassVar[StepCaches] = StepCaches(
         balanced=FirstBlock(threshold=0.03), fast=FirstBlock(threshold=0.06)
@@ -68,12 +68,12 @@ class Hunyuan(HunyuanFamily[HunyuanVideoImageToVideoPipeline]):
         """The guidance is an input of the distilled transformer: one call a step, and nothing to say what to avoid."""
         pipe, plan = self._pipe, scene.plan
         across = pipe.vae_scale_factor_spatial
-        frames = (plan.frames - 1) // pipe.vae_scale_factor_temporal + 1
+        frames = latent_frames(plan.frames, pipe.vae_scale_factor_temporal)
         channels: int = pipe.transformer.config.in_channels
         with pipe.transformer.cache_context("cond"):  # other pipelines tell a step cache which pass it is in
             made = pipe(
                 image=scene.photo,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 height=plan.height,
                 width=plan.width,
                 num_frames=plan.frames,

@@ -8,13 +8,12 @@ from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5_image2video 
 )
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.family import Latents, Out, Scene
+from generator.engines.diffusers.family import Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.hunyuan import HunyuanFamily
 from generator.engines.diffusers.hunyuan15_decoder import continuing
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.tiles import Cut, Take, causal
-from generator.engines.prompts import prompt
 
 Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """What a text is for the model: the states of the words and their mask, those of quoted letters and their mask."""
@@ -41,9 +40,9 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         """Guidance is an object of the pipeline; so is the size, which it would pick by the photo's aspect."""
         pipe, plan = self._pipe, scene.plan
         across = pipe.vae_scale_factor_spatial
-        frames = (plan.frames - 1) // pipe.vae_scale_factor_temporal + 1
+        frames = latent_frames(plan.frames, pipe.vae_scale_factor_temporal)
         pipe.guider = pipe.guider.new(guidance_scale=scene.guidance)
-        said, said_mask, letters, letters_mask = self.words(prompt(scene.spec))
+        said, said_mask, letters, letters_mask = self.words(scene.prompt)
         avoided, avoided_mask, avoided_letters, avoided_letters_mask = self.avoided(scene.spec.avoid)
 
         def size(**_: object) -> tuple[int, int]:

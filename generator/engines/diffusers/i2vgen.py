@@ -13,7 +13,6 @@ from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.unets import StillUnet
 from generator.engines.diffusers.weights import Sources
-from generator.engines.prompts import prompt
 
 _TOLD_FPS = 16  # what the network is told that it makes, at which pace the clip may be played after all
 
@@ -52,7 +51,7 @@ class I2VGen(StillUnet[I2VGenXLPipeline]):
         with replaced(pipe, "prepare_image_latents", prepared):
             made = pipe(
                 image=scene.photo,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,

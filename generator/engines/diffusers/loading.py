@@ -1,5 +1,6 @@
 """From a folder of weights to a pipeline on its device: component by component, so that progress can be told."""
 
+import logging
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -8,36 +9,47 @@ from inspect import signature
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
+from torch import nn
 from transformers.utils import logging as transformers_logging
 
 from clips.catalog import Model, Placement
 from clips.domain import Plan
-from clips.errors import SetupError
+from clips.errors import SetupError, first_line
 from clips.machine import free_ram
-from generator.engines.base import NoRoomError
+from generator.engines.base import Context, NoRoomError
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.estimate import largest, needs_of
 from generator.engines.diffusers.family import Family
-from generator.engines.diffusers.memory import MemoryPlan, choose, ladder, on_cpu
-from generator.engines.diffusers.placing import goes_straight, in_4_bits, is_denoiser, place
+from generator.engines.diffusers.gpu_memory import free_memory, is_out_of_memory
+from generator.engines.diffusers.lora import LowRank
+from generator.engines.diffusers.memory import MemoryPlan, choose, ladder, leaner, on_cpu
+from generator.engines.diffusers.placing import goes_straight, in_4_bits, in_8_bits, is_denoiser, place
 from generator.engines.diffusers.weights import Advance, Sources, numbers
+
+log = logging.getLogger(__name__)
 
 _CROWDED = 512 * 1024**2
 """Bytes on the GPU above which this process holds a model; less is what CUDA's libraries left behind."""
 
 
 def choose_device(wish: str) -> torch.device:
-    """`auto` is a CUDA GPU if there is one. Raises `SetupError` where the wish cannot be had."""
+    """`auto` is a CUDA GPU if there is one. A GPU becomes the calling thread's own: streams and kernels that are given
+    no device go to it. Raises `SetupError` where the wish cannot be had.
+    """
     if wish == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        wish = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(wish)
+        if device.type == "cuda":
+            device = torch.device("cuda", device.index or 0)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise SetupError(
             f"ZOETROPE_DEVICE: {wish} cannot be used here ({reason}). Take `auto`, `cpu`, or a GPU that torch sees."
         ) from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     return device
 
 
@@ -57,11 +69,12 @@ def plans_of(
     return ladder(needs, quantiser=in_reach and find_spec("bitsandbytes") is not None)
 
 
-def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.device) -> MemoryPlan:
-    """The best plan for what is free here, or would be if this process held nothing else.
+def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.device, others: int = 0) -> MemoryPlan:
+    """The best plan for what would be free here if this process held nothing else, so that a seed does not depend on
+    what was rendered before. `others`: the bytes of RAM that its other models hold.
 
-    Raises `NoRoomError` where other models of this process have to make room for it first, `SetupError` as
-    `check_wish` does; a CPU knows one way only, and takes that.
+    Raises `NoRoomError` where those have to make room for it first, `SetupError` as `check_wish` does; a CPU knows one
+    way only, and takes that.
     """
     if device.type != "cuda":
         plan = plans[0]
@@ -71,8 +84,9 @@ def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.devic
     check_wish(model, plans)
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(device)
-    plan = choose(plans, free + torch.cuda.memory_reserved(device), free_ram(), model.memory)
+    plan = choose(plans, free + torch.cuda.memory_reserved(device), free_ram() + others, model.memory)
     check_room(plan, device)
+    _check_ram(plan, others)
     return plan
 
 
@@ -103,9 +117,44 @@ def check_room(plan: MemoryPlan, device: torch.device) -> None:
             raise NoRoomError(plan.vram, plan.ram)
 
 
+def _check_ram(plan: MemoryPlan, others: int) -> None:
+    if others and plan.ram > free_ram():
+        raise NoRoomError(0, plan.ram)
+
+
 def usual_type(device: torch.device) -> torch.dtype:
     """What weights are loaded as where the family does not ask for more."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def load_as_planned(
+    model: Model,
+    family: type[Family[DiffusionPipeline]],
+    sources: Sources,
+    device: torch.device,
+    plans: tuple[MemoryPlan, ...],
+    others: int,
+    begin: Callable[[int], Advance],
+) -> tuple[DiffusionPipeline, MemoryPlan]:
+    """Load by the best plan; where that was too bold, by the next leaner one. See `choose_plan` and `load_pipeline`.
+
+    Raises what they raise, `SetupError` where no plan is lean enough.
+    """
+    plan: MemoryPlan | None = choose_plan(model, plans, device, others)
+    while plan:
+        log.info("%s goes onto %s %s.", model.name, device, plan.said)
+        try:
+            return load_pipeline(family, sources, device, plan, begin), plan
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            log.warning("%s ran out of memory while it was loaded: %s", model.name, str(error))
+        # The error is gone, and with it all that its trace referred to: only now is that memory free.
+        free_memory(device)
+        plan = leaner(plans, plan, free_ram() + others)
+        if plan:
+            _check_ram(plan, others)
+    raise SetupError(f"The GPU is too full for {model.title}. End what else runs on it, and try again.")
 
 
 def load_pipeline(
@@ -118,12 +167,12 @@ def load_pipeline(
     """Load every component, the family's precise ones in float32, the others in the device's own type, and place it.
 
     What the plan wants on the device is read right into its memory. `begin` is told how many bytes that is. Raises
-    `SetupError` where the folder does not fit the family, `torch.OutOfMemoryError` where the plan was too bold.
+    `SetupError` where the folder does not fit the family, an error that `is_out_of_memory` where the plan was too bold.
     """
     folder = sources.folder
-    for logging in (diffusers_logging, transformers_logging):
-        logging.disable_progress_bar()
-        logging.set_verbosity_error()  # they warn at each render of what is meant so
+    for talk in (diffusers_logging, transformers_logging):
+        talk.disable_progress_bar()
+        talk.set_verbosity_error()  # they warn at each render of what is meant so
     taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
     index = {name: kind for name, kind in sources.components().items() if name in taken}
     dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
@@ -131,7 +180,9 @@ def load_pipeline(
     advance = begin(sum(sizes.values()))
     parts: dict[str, object] = {}
     try:
-        for name, (library, kind) in index.items():
+        changes = [LowRank.read(family.pipeline, lora, file, index.keys()) for lora, file in sources.loras]
+        # Denoisers first: one in 8 bits has left the RAM before the text encoder comes.
+        for name, (library, kind) in sorted(index.items(), key=lambda part: not is_denoiser(part[0])):
             if not sizes[name] and name not in sources.parts:
                 continue  # tokenizer, scheduler …: small, and the pipeline's to load where they are its own
             loader = getattr(import_module(_package(library)), kind)
@@ -139,21 +190,48 @@ def load_pipeline(
                 parts[name] = loader.from_pretrained(sources.at(name))
                 continue
             advance(0)
-            options: dict[str, object] = {"dtype": dtypes[name], "use_safetensors": True}
-            if goes_straight(name, plan.placement):
-                options["device_map"] = {"": device}
-            if plan.placement is Placement.QUANTISED and is_denoiser(name):
-                options["quantization_config"] = in_4_bits(dtypes[name])
-            parts[name] = loader.from_pretrained(sources.at(name), **options)
+            options = _options(name, dtypes[name], plan, device)
+            parts[name] = part = loader.from_pretrained(sources.at(name), **options)
+            for change in changes:
+                change.merge(name, part)
+            if plan.placement is Placement.FP8 and is_denoiser(name):
+                nn.Module.to(in_8_bits(part), device)  # before the next one comes
             advance(sizes[name])
         pipe = family.assemble(sources, parts)
         place(pipe, plan, device)
-    except torch.OutOfMemoryError:
-        raise
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {reason}") from error
+        if is_out_of_memory(error):
+            raise
+        raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {first_line(error)}") from error
     return pipe
+
+
+def _options(name: str, dtype: torch.dtype, plan: MemoryPlan, device: torch.device) -> dict[str, object]:
+    """How a component with weights is read."""
+    options: dict[str, object] = {"dtype": dtype, "use_safetensors": True}
+    if goes_straight(name, plan):
+        options["device_map"] = {"": device}
+    if plan.placement is Placement.QUANTISED and is_denoiser(name):
+        options["quantization_config"] = in_4_bits(dtype)
+    return options
+
+
+class Bytes:
+    """The bytes of a load as progress: first those that are downloaded, then those that are read."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._done = 0
+        self._total = 0
+
+    def begin(self, size: int) -> Advance:
+        self._total += size
+        return self._advance
+
+    def _advance(self, count: int) -> None:
+        self._done += count
+        self._context.report("load", self._done, self._total)
+        self._context.raise_if_cancelled()
 
 
 def _package(library: str) -> str:

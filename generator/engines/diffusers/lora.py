@@ -1,45 +1,64 @@
 """Low-rank weights, merged into a model when it is loaded: afterwards a render costs what it costs without them."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Self, cast
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from clips.errors import SetupError
+from clips.errors import SetupError, first_line
 from clips.repositories import Lora
+from generator.engines.diffusers.gpu_memory import is_out_of_memory
+from generator.engines.diffusers.low_rank import DOWN, UP, low_rank
 
 
-class ReadsLoras(Protocol):
-    """A pipeline's class that knows in which forms the low-rank weights of its models are published."""
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """A file's weights, by component and then by the path of what each changes there."""
+
+    lora: Lora
+    weights: Mapping[str, Mapping[str, torch.Tensor]]
 
     @classmethod
-    def lora_state_dict(cls, weights: dict[str, torch.Tensor], /) -> dict[str, torch.Tensor]: ...
+    def read(cls, pipeline: type, lora: Lora, file: Path, components: AbstractSet[str]) -> Self:
+        """Raises `SetupError` where it holds none, or some for what is not among the components."""
+        with _refusing(lora):
+            weights: dict[str, dict[str, torch.Tensor]] = {}
+            for name, tensor in low_rank(pipeline, file).items():
+                owner, _, path = name.partition(".")
+                weights.setdefault(lora.into if owner == "transformer" else owner, {})[path] = tensor
+            if strangers := weights.keys() - components:
+                raise ValueError(f"the model has no {' or '.join(sorted(strangers))}")
+            return cls(lora, weights)
+
+    def merge(self, name: str, component: object) -> None:
+        """Add what is for this component to its own weights, in float32. Raises `SetupError` where it does not fit."""
+        named = self.weights.get(name, {})
+        with _refusing(self.lora):
+            for change, up in named.items():
+                if change.endswith(DOWN):
+                    continue
+                path, _, kind = change.rpartition(".lora_B.")
+                module = cast("nn.Module", component).get_submodule(path)
+                down = named[change.removesuffix(UP) + DOWN] if change.endswith(UP) else None
+                _add(getattr(module, kind), up, down, self.lora.strength)
 
 
-def merge(pipeline: type, parts: Mapping[str, object], lora: Lora, file: Path) -> None:
-    """Add the file's weights to a component's own, in float32. Raises `SetupError` where they are not for it."""
+@contextmanager
+def _refusing(lora: Lora) -> Generator[None]:
     try:
-        _merge(cast("type[ReadsLoras]", pipeline).lora_state_dict(load_file(file)), parts, lora)
+        yield
     except (AttributeError, KeyError, RuntimeError, ValueError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if is_out_of_memory(error):
+            raise
         raise SetupError(
-            f"{lora.file} of {lora.repo} does not fit into {lora.into} ({reason}). Mend `loras` in the catalogue."
+            f"{lora.file} of {lora.repo} does not fit into {lora.into} ({first_line(error)}). Mend `loras` in the "
+            "catalogue."
         ) from error
-
-
-def _merge(named: Mapping[str, torch.Tensor], parts: Mapping[str, object], lora: Lora) -> None:
-    merged = sorted(name for name in named if name.endswith((".lora_B.weight", ".lora_B.bias")))
-    if not merged:
-        raise ValueError("it holds no low-rank weights")
-    for name in merged:
-        owner, _, path = name.partition(".")
-        path, _, kind = path.rpartition(".lora_B.")
-        module = cast("nn.Module", parts[lora.into if owner == "transformer" else owner]).get_submodule(path)
-        down = named[name.replace(".lora_B.", ".lora_A.")] if kind == "weight" else None
-        _add(getattr(module, kind), named[name], down, lora.strength)
 
 
 @torch.no_grad()

@@ -8,14 +8,13 @@ from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXConditionPipeline,
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils.torch_utils import randn_tensor
 
-from clips.catalog import Model
+from clips.catalog import Accepts, Model
 from clips.errors import SetupError
 from clips.step_caches import FirstBlock, StepCaches
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Pipe_co, Scene
+from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Pipe_co, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
 from generator.engines.diffusers.tiles import WITHOUT_LAST, in_time
-from generator.engines.prompts import prompt
 
 _DECODE_TIMESTEP = 0.05  # the decoder's own last step of denoising, and the noise that it is given for it
 _DECODE_NOISE = 0.025
@@ -35,11 +34,6 @@ class LtxFamily(Family[Pipe_co]):
         """The VAE's steps; the transformer takes each latent by itself."""
         across = self._pipe.vae_spatial_compression_ratio * self._pipe.transformer_spatial_patch_size
         return Grid(width=across, height=across, frames=self._pipe.vae_temporal_compression_ratio)
-
-    @property
-    def inputs(self) -> AbstractSet[str]:
-        """The end photo is a condition like the first."""
-        return frozenset({"end_photo"})
 
     def finished(self, clip: torch.Tensor, noise: Noise) -> Latents:
         """The latents as the VAE takes them, and the noise that one with a timestep wants mixed in."""
@@ -79,6 +73,7 @@ class Ltx(LtxFamily[LTXConditionPipeline]):
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTXConditionPipeline
     honours = frozenset({"sigmas", "renoise"})
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.AVOID, Accepts.CONSISTENCY, Accepts.END_PHOTO}
 
     def __init__(self, pipe: LTXConditionPipeline, model: Model) -> None:
         if pipe.scheduler.config.use_dynamic_shifting:
@@ -97,7 +92,7 @@ class Ltx(LtxFamily[LTXConditionPipeline]):
         with noise.mixed(self._pipe, "prepare_latents"), fixed_steps(self._pipe.scheduler, self._model, noise):
             made = self._pipe(
                 conditions=conditions,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,

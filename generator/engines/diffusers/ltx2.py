@@ -11,12 +11,12 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 from torch import nn
 
+from clips.catalog import Accepts
 from clips.step_caches import StepCaches
 from clips.stills import recompressed
-from generator.engines.diffusers.family import USUAL_CONSISTENCY, Latents, Out, Scene
+from generator.engines.diffusers.family import IN_WORDS, USUAL_CONSISTENCY, Latents, Out, Scene
 from generator.engines.diffusers.ltx import LtxFamily
 from generator.engines.diffusers.noise import Noise
-from generator.engines.prompts import prompt
 
 _CRF = 33  # the model learnt from frames of compressed videos: a cleaner photo makes it stand still
 _PERTURBED_BLOCK = 29
@@ -28,6 +28,12 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
     pipeline: ClassVar[type[DiffusionPipeline]] = LTX2ConditionPipeline
     steps = 40
     honours = frozenset({"sigmas", "renoise"})
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {
+        Accepts.AVOID,
+        Accepts.CONSISTENCY,
+        Accepts.END_PHOTO,
+        Accepts.SOUND,
+    }
     caches: ClassVar[AbstractSet[str]] = frozenset()  # diffusers' know of one stream, not of picture and sound
     usual_caches: ClassVar[StepCaches] = StepCaches()
 
@@ -47,7 +53,7 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
         with noise.mixed(self._pipe, "prepare_latents", "prepare_audio_latents"):
             made = self._pipe(
                 conditions=conditions,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,

@@ -1,15 +1,13 @@
 """LTX-Video before 0.9.5: the photo is the first frame, and the number of pixels shifts the steps."""
 
-from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from diffusers.pipelines.ltx.pipeline_ltx_image2video import LTXImageToVideoPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
-from generator.engines.diffusers.family import Latents, Scene
+from generator.engines.diffusers.family import Latents, Scene, latent_frames
 from generator.engines.diffusers.ltx import LtxFamily
 from generator.engines.diffusers.noise import Noise
-from generator.engines.prompts import prompt
 
 if TYPE_CHECKING:
     import torch
@@ -20,18 +18,13 @@ class LtxFirst(LtxFamily[LTXImageToVideoPipeline]):
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTXImageToVideoPipeline
 
-    @property
-    def inputs(self) -> AbstractSet[str]:
-        """The pipeline takes one photo."""
-        return frozenset()
-
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """The pipeline gives its latents packed: a row a latent."""
         plan, grid = scene.plan, self.grid
         with noise.mixed(self._pipe, "prepare_latents"):
             made = self._pipe(
                 image=scene.photo,
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,
@@ -44,7 +37,7 @@ class LtxFirst(LtxFamily[LTXImageToVideoPipeline]):
                 return_dict=False,
             )
         rows = cast("tuple[torch.Tensor]", made)[0]
-        frames = (plan.frames - 1) // grid.frames + 1
+        frames = latent_frames(plan.frames, grid.frames)
         clip = rows.unflatten(1, (frames, plan.height // grid.height, plan.width // grid.width)).movedim(-1, 1)
         return self.finished(clip, noise)
 

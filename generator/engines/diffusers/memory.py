@@ -70,13 +70,17 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """A way to place a model. In bytes: `vram` at its peak, of that `held` between renders, `ram` for weights there."""
+    """A way to place a model. In bytes: `vram` at its peak, of that `held` between renders; `ram` for weights while it
+    is loaded, of that `kept` afterwards. `straight`: denoisers are read right onto the GPU, and never seen in RAM.
+    """
 
     placement: Placement
     tiled: bool
     vram: int
     ram: int
     held: int
+    kept: int
+    straight: bool = True
 
     def fits(self, vram: int, ram: int) -> bool:
         return self.vram <= vram and self.ram <= ram
@@ -123,7 +127,7 @@ def ladder(needs: Needs, *, quantiser: bool) -> tuple[MemoryPlan, ...]:
 
 def on_cpu(needs: Needs) -> tuple[MemoryPlan, ...]:
     """Without a GPU everything is in RAM, and only the decode can be made leaner."""
-    return tuple(MemoryPlan(Placement.WHOLE, tiled, 0, needs.weights, 0) for tiled in (False, True))
+    return tuple(MemoryPlan(Placement.WHOLE, tiled, 0, needs.weights, 0, needs.weights) for tiled in (False, True))
 
 
 def choose(plans: tuple[MemoryPlan, ...], vram: int, ram: int, wished: Placement | None = None) -> MemoryPlan:
@@ -157,17 +161,21 @@ def _plan(needs: Needs, placement: Placement, *, tiled: bool) -> MemoryPlan:
     decode = needs.tiled if tiled else needs.decode
     denoisers, widest = sum(needs.denoisers), max(needs.denoisers, default=0)
     leaf = int(needs.text * _LARGEST_LEAF)
+    straight, reading = True, 0
     match placement:
         case Placement.WHOLE:
-            held, ram = needs.weights, 0
+            held, kept = needs.weights, 0
             peak = held + max(needs.step, decode)
         case Placement.EVICTED | Placement.FP8 | Placement.QUANTISED:
-            held, ram = int(denoisers * _SHARE.get(placement, 1.0)) + needs.rest, needs.text
+            held, kept = int(denoisers * _SHARE.get(placement, 1.0)) + needs.rest, needs.text
             peak = held + max(needs.step, decode, leaf)
+            # Cast one after another, each whole at first: on the GPU where a render takes as much, else in RAM.
+            if placement is Placement.FP8 and held + widest * (1 - _SHARE[placement]) > peak:
+                straight, reading = False, widest
         case Placement.OFFLOADED:
-            held, ram = 0, needs.weights
+            held, kept, straight = 0, needs.weights, False
             peak = max(needs.text, widest + needs.step, needs.rest + decode)
         case Placement.GROUPED:
-            held, ram = needs.rest, needs.text + denoisers
+            held, kept, straight = needs.rest, needs.text + denoisers, False
             peak = held + max(needs.step + int(widest * _STREAMED), decode, leaf)
-    return MemoryPlan(placement, tiled, peak + _CONTEXT, ram, held)
+    return MemoryPlan(placement, tiled, peak + _CONTEXT, max(kept, reading), held, kept, straight)

@@ -9,7 +9,7 @@ from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.estimate import largest, smallest
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.hub import describe
-from generator.engines.diffusers.loading import plans_of
+from generator.engines.diffusers.loading import choose_device, plans_of
 from generator.engines.diffusers.memory import MemoryPlan
 
 
@@ -36,8 +36,12 @@ def memory_of(device: torch.device) -> int:
     return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
 
 
-def this_gpu() -> tuple[str, int] | None:
-    """The name and bytes of the GPU here, free or not."""
-    if not torch.cuda.is_available():
+def this_gpu(wish: str) -> tuple[str, int] | None:
+    """The name and bytes of the GPU that the setting of the device means, free or not; None where it means none here.
+
+    Raises `SetupError` as `choose_device` does.
+    """
+    device = choose_device(wish)
+    if device.type != "cuda":
         return None
-    return torch.cuda.get_device_name(), torch.cuda.get_device_properties(0).total_memory
+    return torch.cuda.get_device_name(device), torch.cuda.get_device_properties(device).total_memory

@@ -7,7 +7,7 @@ from diffusers.pipelines.deprecated.pia.pipeline_pia import PIAPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.schedulers.scheduling_euler_discrete import EulerDiscreteScheduler
 
-from clips.domain import Strength
+from clips.domain import ClipSpec, Strength
 from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.unets import StillUnet
@@ -41,14 +41,18 @@ class Pia(StillUnet[PIAPipeline]):
         )
         return pipe
 
-    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+    def prompt(self, spec: ClipSpec) -> str:
         """How much moves is the motion scale, not words."""
+        return described(spec)
+
+    def denoise(self, scene: Scene, noise: Noise) -> Latents:
+        """The generator serves the noise, then the photo's latents."""
         pipe, plan = self._pipe, scene.plan
         across = pipe.vae_scale_factor
         shape = (1, pipe.vae.config.latent_channels, plan.frames, plan.height // across, plan.width // across)
         made = pipe(
             image=scene.photo,
-            prompt=described(scene.spec),
+            prompt=scene.prompt,
             negative_prompt=scene.spec.avoid,
             height=plan.height,
             width=plan.width,

@@ -8,6 +8,7 @@ from diffusers.quantizers.quantization_config import BitsAndBytesConfig
 from torch import nn
 
 from clips.catalog import Placement
+from generator.engines.diffusers.gpu_memory import is_out_of_memory
 from generator.engines.diffusers.memory import MemoryPlan
 
 _STREAMING = ("group_offloading", "layer_execution_tracker", "lazy_prefetch_group_offloading")
@@ -33,17 +34,13 @@ def is_text_encoder(name: str) -> bool:
     return name.startswith("text_encoder")
 
 
-def goes_straight(name: str, placement: Placement) -> bool:
+def goes_straight(name: str, plan: MemoryPlan) -> bool:
     """Whether a component is loaded right onto the device, and never seen in RAM."""
-    match placement:
-        case Placement.WHOLE:
-            return True
-        case Placement.EVICTED | Placement.QUANTISED:
-            return not is_text_encoder(name)
-        case Placement.FP8 | Placement.GROUPED:
-            return not is_text_encoder(name) and not is_denoiser(name)
-        case Placement.OFFLOADED:
-            return False
+    if is_denoiser(name):
+        return plan.straight
+    if is_text_encoder(name):
+        return plan.placement is Placement.WHOLE
+    return plan.placement is not Placement.OFFLOADED
 
 
 def place(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> None:
@@ -56,7 +53,7 @@ def place(pipe: DiffusionPipeline, plan: MemoryPlan, device: torch.device) -> No
     later: list[nn.Module] = []
     for name, part in modules(pipe).items():
         if is_denoiser(name) and plan.placement is Placement.FP8:
-            _in_8_bits(part)
+            in_8_bits(part)
         if is_denoiser(name) and plan.placement is Placement.GROUPED:
             _stream(part, device, "block_level")
         elif is_text_encoder(name) and plan.placement is not Placement.WHOLE:
@@ -74,8 +71,7 @@ def park(pipe: DiffusionPipeline) -> None:
         was_there = any(tensor.is_cuda for tensor in part.parameters())
         nn.Module.to(part, _CPU)
         if was_there:
-            for tensor in part.parameters():
-                tensor.data = tensor.data.pin_memory()
+            _pin(part)
 
 
 def scrap(pipe: DiffusionPipeline) -> None:
@@ -90,10 +86,18 @@ def unhook(pipe: DiffusionPipeline) -> None:
     """Undo offloading and streaming; weights stay where they are just then."""
     pipe.remove_all_hooks()
     for part in modules(pipe).values():
-        if hasattr(part, "_diffusers_hook") or any(hasattr(child, "_diffusers_hook") for child in part.children()):
+        if any(hasattr(module, "_diffusers_hook") for module in part.modules()):
             registry = HookRegistry.check_if_exists_or_initialize(part)
             for name in _STREAMING:
                 registry.remove_hook(name, recurse=True)
+
+
+def in_8_bits(part: nn.Module) -> nn.Module:
+    """Keep its weights in float8 between their uses, computed with in the type that they had. Not undone."""
+    cast = getattr(part, "enable_layerwise_casting", None)
+    if cast is not None and not any(tensor.dtype is torch.float8_e4m3fn for tensor in part.parameters()):
+        cast(storage_dtype=torch.float8_e4m3fn)
+    return part
 
 
 def in_4_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
@@ -104,6 +108,8 @@ def in_4_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
 def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
     """Its layers come to the GPU one after another, the next while one works, and go back to RAM."""
     on_gpu = device.type == "cuda"
+    if on_gpu:
+        _pin(part)  # weight by weight: diffusers pins a copy of all blocks before it lets go of the first
     apply_group_offloading(
         part,
         onload_device=device,
@@ -115,11 +121,17 @@ def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
     )
 
 
-def _in_8_bits(part: nn.Module) -> None:
-    """Weights in float8 between their uses, computed with in the type that they had. Not undone."""
-    cast = getattr(part, "enable_layerwise_casting", None)
-    if cast is not None and not any(tensor.dtype is torch.float8_e4m3fn for tensor in part.parameters()):
-        cast(storage_dtype=torch.float8_e4m3fn)
+def _pin(part: nn.Module) -> None:
+    """Make the way to the GPU quick. Where the system pins no more memory, it is as good a way, and slower."""
+    for tensor in part.parameters():
+        if tensor.device != _CPU:
+            continue
+        try:
+            tensor.data = tensor.data.pin_memory()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return
 
 
 def _is_quantised(part: nn.Module) -> bool:

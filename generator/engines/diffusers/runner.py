@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clips.catalog import Model, Placement, Speed
-from clips.errors import FatalEngineError, MemberError, SetupError
+from clips.domain import ClipSpec
+from clips.errors import MemberError, SetupError, ZoetropeError
 from clips.machine import free_ram
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
@@ -23,21 +24,23 @@ from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.encodes import Encodes
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
-from generator.engines.diffusers.loading import check_room, choose_device, choose_plan, load_pipeline, plans_of
+from generator.engines.diffusers.loading import Bytes, check_room, choose_device, load_as_planned, plans_of
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.pictures import AT_ONCE, in_bytes
 from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down
 from generator.engines.diffusers.steering import StepBar, replaced
-from generator.engines.diffusers.trial import speed_up
-from generator.engines.diffusers.weights import Advance, find_all
+from generator.engines.diffusers.trial import reason_of, speed_up
+from generator.engines.diffusers.weights import find_all
 
 log = logging.getLogger(__name__)
 
 
 class Runner:
-    """A model on its device. All calls, `load` too, come from the same thread: a CUDA context belongs to it."""
+    """A model on its device. All calls, `load` too, come from the same thread: which GPU and stream are in use, and
+    whether gradients are computed, is each thread's own.
+    """
 
     def __init__(
         self,
@@ -62,29 +65,19 @@ class Runner:
             family.tile()
 
     @classmethod
-    def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None) -> Self:
-        """Get the weights and load them, told as `load` in bytes, and try what makes the model faster.
+    def load(cls, model: Model, device: str, context: Context, speed: Speed | None = None, others: int = 0) -> Self:
+        """Get the weights and load them, told as `load` in bytes, and try what makes the model faster. `others`: see
+        `choose_plan`.
 
         Raises `SetupError`, `RetryableError`, `NoRoomError`, and what context raises.
         """
         family = family_of(model)
         chosen = choose_device(device)
-        progress = _Bytes(context)
+        progress = Bytes(context)
         sources = find_all(model, progress.begin)
+        model = sources.pinned(model)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
-        pipe, plan = None, choose_plan(model, plans, chosen)
-        while pipe is None:
-            log.info("%s goes onto %s %s.", model.name, chosen, plan.said)
-            try:
-                pipe = load_pipeline(family, sources, chosen, plan, progress.begin)
-            except torch.OutOfMemoryError as error:
-                free_memory(chosen)
-                lower = leaner(plans, plan, free_ram())
-                if lower is None:
-                    raise SetupError(
-                        f"The GPU is too full for {model.title}. End what else runs on it, and try again."
-                    ) from error
-                plan = lower
+        pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.begin)
         runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
         runner.speed_up(choose_speed(speed, chosen), context)
         return runner
@@ -103,24 +96,18 @@ class Runner:
     def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Render the takes of a job, one after another; see `Engine.render`.
 
-        Out of GPU memory, the job goes on without a step cache, where it has one, and then once with less of all on the
-        GPU. Raises `MemberError` where that is still too much, `FatalEngineError` after which this process can use its
-        GPU no more, and what context raises.
+        Out of memory, the job goes on without a step cache, where it has one, and then once with less of everything on
+        the GPU. Raises `MemberError` where that is still too much, what `wake` raises, and what context raises.
         """
         delivery = _Delivery(job, sink, context)
-        try:
-            self.wake()
-            if self._attempt(job, delivery, context):
-                return
-            if self._go_without_cache() and self._attempt(job, delivery, context):
-                return
-            if self._go_lean() and self._attempt(job, delivery, context):
-                return
-            free_memory(self._device)
-        except RuntimeError as error:
-            if is_fatal(error):
-                raise FatalEngineError(f"{self._model.name}: the GPU failed: {error}") from error
-            raise
+        self.wake()
+        if self._attempt(job, delivery, context):
+            return
+        if self._go_without_cache() and self._attempt(job, delivery, context):
+            return
+        if self._go_lean() and self._return() and self._attempt(job, delivery, context):
+            return
+        free_memory(self._device)
         plan = job.plan
         raise MemberError(
             f"{plan.width}x{plan.height} with {plan.frames} frames is too large for this GPU. Take a shorter clip or a "
@@ -141,13 +128,22 @@ class Runner:
     @property
     def ram(self) -> int:
         """Bytes in RAM between renders."""
-        return self.plan.ram + (self.plan.held if self._parked else 0)
+        return self.plan.kept + (self.plan.held if self._parked else 0)
 
     @property
     def manner(self) -> dict[str, str]:
         """How the last render was made."""
         tiles = ", decoded in tiles" if self.plan.tiled else ""
         return {"device": self._device.type, "placement": f"{self.plan.placement}{tiles}", "speed": self._levers.said}
+
+    @property
+    def entry(self) -> Model:
+        """See `Settled`."""
+        return self._family.entry
+
+    def prompt(self, spec: ClipSpec) -> str:
+        """See `Settled`."""
+        return self._family.prompt(spec)
 
     @property
     def can_park(self) -> bool:
@@ -157,29 +153,66 @@ class Runner:
     def park(self) -> None:
         """Leave the GPU to others until `wake`."""
         if not self._parked:
-            park(self._pipe)
-            free_memory(self._device)
-            self._parked = True
+            self._parked = True  # first: whatever fails half-way, `wake` has to place all of it again
+            self._leave()
 
     def wake(self) -> None:
-        """Take the GPU back. Raises `NoRoomError` as loading does."""
-        if self._parked:
-            check_room(self.plan, self._device)
-            place(self._pipe, self.plan, self._device)
-            self._parked = False
+        """Take the GPU back, by a leaner plan where it is too full by now. Raises `NoRoomError` as loading does,
+        `SetupError` where no plan is lean enough.
+        """
+        if not self._parked:
+            return
+        self._leave()  # what a failure left there would count as another's
+        check_room(self.plan, self._device)
+        if not self._return():
+            raise SetupError(f"The GPU is too full for {self._model.title}. End what else runs on it, and try again.")
 
-    def _attempt(self, job: Job, delivery: "_Delivery", context: Context) -> bool:
-        """Render what the delivery lacks. False: out of GPU memory."""
+    def _leave(self) -> None:
+        if self.can_park:
+            park(self._pipe)
+        free_memory(self._device)
+
+    def _return(self) -> bool:
+        """Place it by its plan or the first leaner one for which there is room. False: there is none."""
+        while not self._placed():
+            if not self._go_lean():
+                self._leave()
+                return False
+        return True
+
+    def _placed(self) -> bool:
+        """Place it by its plan. False: out of memory, and parts of it may be anywhere."""
         try:
-            with torch.no_grad():
-                self._takes(job, delivery, context)
-        except RuntimeError as error:
+            place(self._pipe, self.plan, self._device)
+        except (RuntimeError, MemoryError) as error:
             if is_out_of_memory(error):
                 return False
             raise
+        self._parked = False
+        return True
+
+    def _attempt(self, job: Job, delivery: "_Delivery", context: Context) -> bool:
+        """Render what the delivery lacks; where a kernel fails that makes it faster, without those. False: out of
+        memory.
+        """
+        try:
+            with torch.no_grad():
+                self._takes(job, delivery, context)
+        except (ZoetropeError, OSError):
+            raise
+        except Exception as error:  # kernels and compilers fail in ways of their own, and some at certain sizes only
+            if is_out_of_memory(error):
+                return False
+            if not self._levers.pulled or is_fatal(error):
+                raise
+            log.warning("%s goes on without %s: %s", self._model.name, self._levers.said, reason_of(error))
+        else:
+            return True
         finally:
             self._pipe.maybe_free_model_hooks()  # or step caches of a broken-off render leak into the next one
-        return True
+        self._levers = slow_down(self._pipe)
+        free_memory(self._device)
+        return self._attempt(job, delivery, context)
 
     def _takes(self, job: Job, delivery: "_Delivery", context: Context) -> None:
         self._family.check(job.plan, job.inputs.keys())
@@ -214,19 +247,19 @@ class Runner:
         return True
 
     def _go_lean(self) -> bool:
-        """Take the next leaner plan; False where there is none.
+        """Take the next leaner plan, by which it is placed next; False where there is none.
 
         What did not fit once will not fit the next time either: this holds until the model is loaded anew.
         """
-        plan = leaner(self._plans, self.plan, free_ram())
+        plan = leaner(self._plans, self.plan, free_ram() + self.ram)
         if plan is None:
             return False
         log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
+        self._parked = True
         self._encodes.forget()  # tiles encode to slightly other numbers
         free_memory(self._device)
         self._levers = slow_down(self._pipe)
         self._family.tile()
-        place(self._pipe, plan, self._device)
         self.plan = plan
         return True
 
@@ -287,24 +320,6 @@ class _Delivery:
         if self._seen != self._plan.frames:
             raise ValueError(f"the model decoded {self._seen} frames of {self._plan.frames}")
         self._take = -1
-
-
-class _Bytes:
-    """The bytes of a load as progress: first those that are downloaded, then those that are read."""
-
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._done = 0
-        self._total = 0
-
-    def begin(self, size: int) -> Advance:
-        self._total += size
-        return self._advance
-
-    def _advance(self, count: int) -> None:
-        self._done += count
-        self._context.report("load", self._done, self._total)
-        self._context.raise_if_cancelled()
 
 
 def _fitted(job: Job, name: str) -> Image.Image:

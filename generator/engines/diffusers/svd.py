@@ -1,13 +1,14 @@
 """Stable Video Diffusion: img2vid and img2vid-xt. It takes no words."""
 
+from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.stable_video_diffusion.pipeline_stable_video_diffusion import StableVideoDiffusionPipeline
 
-from clips.catalog import Model
-from clips.domain import Strength
+from clips.catalog import Accepts, Model
+from clips.domain import ClipSpec, Strength
 from generator.engines.diffusers.family import USUAL_CONSISTENCY, Latents, Out, Scene
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
@@ -23,6 +24,9 @@ class Svd(Unet[StableVideoDiffusionPipeline]):
     pipeline: ClassVar[type[DiffusionPipeline]] = StableVideoDiffusionPipeline
     steps = 25
     guidance = 3.0
+    accepts: ClassVar[AbstractSet[Accepts]] = frozenset(
+        {Accepts.PHOTO, Accepts.PADDING, Accepts.STRENGTH, Accepts.CONSISTENCY, Accepts.SEED, Accepts.VARIATION}
+    )
 
     def __init__(self, pipe: StableVideoDiffusionPipeline, model: Model) -> None:
         super().__init__(pipe, model)
@@ -31,6 +35,11 @@ class Svd(Unet[StableVideoDiffusionPipeline]):
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The photo as the vision model sees it. What the VAE sees has noise in it, other noise in each take."""
         return ((self._pipe, "_encode_image"),)
+
+    def prompt(self, spec: ClipSpec) -> str:
+        """None: it takes no words."""
+        del spec
+        return ""
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """The guidance grows from 1 in the first frame to the scene's in the last."""

@@ -17,7 +17,7 @@ from torch.fx.experimental import _config as shapes_config  # the one way to tel
 
 from clips.catalog import Accepts, Model, Placement, Speed
 from clips.domain import ClipSpec, Plan
-from clips.errors import FatalEngineError, ZoetropeError
+from clips.errors import FatalEngineError, ZoetropeError, first_line
 from generator.engines.base import Context, TakeSeed
 from generator.engines.diffusers.family import Family, Scene
 from generator.engines.diffusers.gpu_memory import is_fatal, is_out_of_memory
@@ -133,8 +133,7 @@ class _FirstStep(StepBar):
 
 def reason_of(error: Exception) -> str:
     """Why something failed, in a line. The compiler's errors have the cause within."""
-    cause = getattr(error, "inner_exception", error)
-    return next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+    return first_line(getattr(error, "inner_exception", error))
 
 
 def clips_to_try(model: Model) -> list[Plan]:

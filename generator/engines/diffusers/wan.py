@@ -2,6 +2,7 @@
 from them.
 """
 
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
@@ -10,14 +11,14 @@ from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 
+from clips.catalog import Accepts, Model
 from clips.domain import Plan
 from clips.errors import MemberError
 from clips.step_caches import FirstBlock, StepCaches
-from generator.engines.diffusers.family import Family, Grid, Latents, Out, Scene
+from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.schedule import fixed_steps
 from generator.engines.diffusers.tiles import Cut, Take, causal
-from generator.engines.prompts import prompt
 
 
 class Wan(Family[WanImageToVideoPipeline]):
@@ -28,11 +29,18 @@ class Wan(Family[WanImageToVideoPipeline]):
     steps = 50
     guidance = 5.0
     honours: ClassVar[AbstractSet[str]] = frozenset({"sigmas", "renoise", "guidance_2", "flow_shift"})
+    accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.AVOID, Accepts.END_PHOTO}
     caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
     # Defaults of ParaAttention (ad03f9c, for Wan 2.1 T2V) and, before it was lowered there, of both it and diffusers.
     usual_caches: ClassVar[StepCaches] = StepCaches(
         balanced=FirstBlock(threshold=0.03), fast=FirstBlock(threshold=0.05)
     )
+
+    def __init__(self, pipe: WanImageToVideoPipeline, model: Model) -> None:
+        """Of two transformers, the second has the guidance of the first where the entry gives it none."""
+        super().__init__(pipe, model)
+        if pipe.config.get("boundary_ratio") is not None and model.guidance_2 is None:
+            self._model = self._model.model_copy(update={"guidance_2": self._model.guidance})
 
     @property
     def grid(self) -> Grid:
@@ -44,7 +52,11 @@ class Wan(Family[WanImageToVideoPipeline]):
     @property
     def inputs(self) -> AbstractSet[str]:
         """TI2V ignores an end photo, and 2.1 I2V has an image encoder that knows one photo."""
-        one_photo = self._pipe.config["expand_timesteps"] or (self._pipe.image_encoder is not None and not self._pairs)
+        one_photo = (
+            Accepts.END_PHOTO not in self.accepts
+            or self._pipe.config["expand_timesteps"]
+            or (self._pipe.image_encoder is not None and not self._pairs)
+        )
         return frozenset() if one_photo else frozenset({"end_photo"})
 
     @property
@@ -70,26 +82,28 @@ class Wan(Family[WanImageToVideoPipeline]):
         """Classifier-free guidance runs the transformer twice a step, unless the guidance is 1."""
         plan = scene.plan
         across, along = self._pipe.vae_scale_factor_spatial, self._pipe.vae_scale_factor_temporal
-        frames = (plan.frames - 1) // along + 1
+        frames = latent_frames(plan.frames, along)
         with fixed_steps(self._pipe.scheduler, self._model, noise):
-            made = self._pipe(
+            return cast("Callable[..., tuple[torch.Tensor]]", self._pipe)(
                 image=scene.photo,
-                last_image=cast("torch.Tensor | None", scene.end_photo),  # a picture will do, as the first one
-                prompt=prompt(scene.spec),
+                prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
                 height=plan.height,
                 width=plan.width,
                 num_frames=plan.frames,
                 num_inference_steps=scene.steps,
                 guidance_scale=scene.guidance,
-                guidance_scale_2=self._model.guidance_2,
                 latents=noise.draw(
                     (1, self._pipe.vae.config.z_dim, frames, plan.height // across, plan.width // across)
                 ),
                 output_type="latent",
                 return_dict=False,
+                **self.further(scene),
             )
-        return cast("tuple[torch.Tensor]", made)
+
+    def further(self, scene: Scene) -> Mapping[str, object]:
+        """What this pipeline takes and not every one that is like it."""
+        return {"last_image": scene.end_photo, "guidance_scale_2": self._model.guidance_2}
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
         """See `causal`."""

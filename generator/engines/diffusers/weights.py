@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -64,6 +65,16 @@ class Sources:
     def at(self, name: str) -> Path:
         """The folder of a component."""
         return self.parts.get(name, self.folder / name)
+
+    def pinned(self, model: Model) -> Model:
+        """The entry with the commit of each repository as its revision; none for a folder of the host's own."""
+        loras = [lora.model_copy(update={"revision": _commit(file)}) for lora, file in self.loras]
+        parts = {
+            name: part.model_copy(update={"revision": _commit(self.parts[name])}) for name, part in model.parts.items()
+        }
+        return model.model_copy(
+            update={"revision": _commit(self.folder), "loras": tuple(loras), "parts": parts},
+        )
 
 
 def find_all(model: Model, begin: Callable[[int], Advance]) -> Sources:
@@ -158,6 +169,11 @@ def components(folder: Path) -> dict[str, tuple[str, str]]:
         for library, kind in [cast("list[object]", entry)]
         if isinstance(library, str) and isinstance(kind, str)
     }
+
+
+def _commit(path: Path) -> str | None:
+    """Of a file or folder in the hub's cache, where a snapshot's folder is named after its commit."""
+    return next((part for part, above in pairwise(reversed(path.parts)) if above == "snapshots"), None)
 
 
 def _class_of(folder: Path) -> tuple[str, str]:
