@@ -178,6 +178,7 @@ def test_what_fails_is_let_go_of_alone(after: int, kept: str, shelf: Path, caplo
     with failing(network_of(runner), [RuntimeError("Constraints violated\nat length")], after):
         warmed(runner, told)
     assert runner.manner["speed"] == kept
+    assert network_of(runner).is_cache_enabled == ("cache" in kept)
     assert caplog.messages[0].endswith(" here: Constraints violated")
     assert told.reports[-1] == ("warm", 6, 6) if after < 4 else ("warm", 4, 6)
 
