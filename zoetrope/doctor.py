@@ -13,7 +13,7 @@ from yarl import URL
 
 from clips import hosted_jobs, queue
 from clips.blobs import BlobStore
-from clips.catalog import Catalog, EngineKind, Model
+from clips.catalog import Catalog, EngineKind, Model, Speed
 from clips.embedded import database
 from clips.errors import RetryableError, SetupError, ZoetropeError
 from clips.invariants import violations
@@ -25,6 +25,7 @@ from courier.endpoint import point_at
 from generator.engines.replicate.account import PROVIDER
 from generator.engines.replicate.api import Replicate
 from generator.engines.videos_api.server import VideoServer
+from zoetrope.compiler import examine_compiler
 from zoetrope.findings import Finding
 from zoetrope.weights import examine_model
 
@@ -48,6 +49,7 @@ async def examine(settings: Settings) -> AsyncIterator[Finding]:
         ("ffmpeg", _ffmpeg),
         ("discord", _discord),
         ("models", _models),
+        ("compiler", _compiler),
         ("replicate", _replicate),
         ("servers", _servers),
     )
@@ -149,6 +151,16 @@ async def _models(settings: Settings) -> list[Finding]:
     providers = {model.provider for model in catalog}
     wanted = [name for name in settings.model_names if name not in providers]
     return [await asyncio.to_thread(_model, name, catalog.get(name), settings.device) for name in wanted]
+
+
+async def _compiler(settings: Settings) -> list[Finding]:
+    """Only where a model is to run that would be compiled."""
+    catalog = Catalog.load(settings.catalog)
+    models = [model for name in settings.model_names if (model := catalog.get(name))]
+    if settings.speed is Speed.EXACT or not any(model.engine is EngineKind.DIFFUSERS for model in models):
+        return []
+    found = await asyncio.to_thread(examine_compiler, settings.device)
+    return [] if found is None else [found]
 
 
 async def _replicate(settings: Settings) -> list[Finding]:

@@ -20,7 +20,7 @@ from generator.engines.diffusers import speed
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.placing import denoisers
-from generator.engines.diffusers.speed import slow_down, speed_up
+from generator.engines.diffusers.speed import Levers, offered, pull, slow_down
 
 STEPS = 20
 EAGER = {
@@ -81,7 +81,9 @@ async def test_a_cache_leaves_steps_out_and_nothing_behind(tiny: Tiny, kind: str
         with runs(denoiser) as calls:
             exact = await clip(one)
             whole = len(calls)
-            assert speed_up(pipe, Speed.FAST, Placement.WHOLE, EAGER[kind], STEPS).cache == EAGER[kind].fast
+            offer = offered(pipe, Speed.FAST, Placement.WHOLE, EAGER[kind])
+            assert offer.cache == EAGER[kind].fast
+            pull(pipe, Levers(cache=offer.cache, compiled=offer.compiled), EAGER[kind].ratios, STEPS)
             calls.clear()
             alone = await clip(one)
             assert len(calls) == WHOLE[kind] * whole // STEPS
@@ -102,7 +104,8 @@ async def test_as_many_steps_run_as_the_documents_say(name: str, shelf: Path, ph
     async with loaded(tiny, shelf, photo, steps=model.steps) as one:
         pipe = pipe_of(one.engine)
         for preset in (Speed.BALANCED, Speed.FAST):
-            speed_up(pipe, preset, Placement.WHOLE, model.cache, model.steps)
+            cache = offered(pipe, preset, Placement.WHOLE, model.cache).cache
+            pull(pipe, Levers(cache=cache), model.cache.ratios, model.steps)
             with runs(denoisers(pipe)[0]) as calls:
                 await clip(one)
             ran.append(len(calls) // 2)
@@ -117,9 +120,9 @@ async def test_each_of_two_denoisers_has_a_cache_of_its_own(
     tiny = next(tiny for tiny in FAMILIES if tiny.entry == "wan-2.2-i2v-a14b")
     async with loaded(tiny, shelf, photo, steps=STEPS) as one:
         pipe = pipe_of(one.engine)
-        assert speed_up(pipe, Speed.FAST, Placement.WHOLE, EAGER["mag"], STEPS).cache is None
+        assert offered(pipe, Speed.FAST, Placement.WHOLE, EAGER["mag"]).cache is None
         assert "A mag cache is for models with one denoiser" in caplog.text
-        speed_up(pipe, Speed.FAST, Placement.WHOLE, EAGER["first-block"], STEPS)
+        pull(pipe, Levers(cache=EAGER["first-block"].fast), (), STEPS)
         high, low = denoisers(pipe)
         with runs(high) as before, runs(low) as after:
             await clip(one)

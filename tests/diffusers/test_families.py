@@ -5,10 +5,10 @@ cancelled at any step. One tiny model each; `families` lists them.
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -19,14 +19,17 @@ from PIL import Image
 from tiny import Shot, Tiny
 from torch import nn
 
-from clips.catalog import Accepts
+from clips.catalog import Accepts, Placement, Speed
 from clips.domain import Camera, ClipSpec, Strength
 from clips.errors import CancelledError, MemberError, SetupError
 from clips.photo import fit_photo
+from clips.step_caches import StepCaches
 from generator.engines.base import TakeSeed, Variation
 from generator.engines.diffusers import loading, pictures
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
+from generator.engines.diffusers.placing import denoisers
+from generator.engines.diffusers.speed import Levers, offered, pull, slow_down
 from generator.engines.prompts import prompt
 
 WISHES: dict[Accepts, dict[str, Any]] = {
@@ -195,6 +198,20 @@ async def test_the_catalogue_plans_what_the_family_renders(loaded: Loaded) -> No
     assert loaded.model.multiple % grid.width == 0 and loaded.model.multiple % grid.height == 0
     rule = loaded.model.frames
     assert all((frames - grid.offset) % grid.frames == 0 for frames in (rule.snap(0), rule.snap(rule.max)))
+
+
+async def test_only_levers_that_move_something_are_offered(loaded: Loaded) -> None:
+    pipe, family = pipe_of(loaded.engine), loaded.model.family
+    offer = offered(pipe, Speed.BALANCED, Placement.WHOLE, StepCaches())
+    unet = family in {"svd", "i2vgen", "pia"}
+    assert offer.attention == (() if unet or family == "cogvideox" else ("_native_cudnn",))
+    pull(pipe, Levers(compiled=offer.compiled), (), 0)
+    parts = denoisers(pipe)
+    configs = [cast("Mapping[str, int]", part.config) for part in parts]
+    depth = sum(config.get("num_layers", 0) + config.get("num_single_layers", 0) for config in configs)
+    assert sum("forward" in vars(block) for part in parts for block in part.modules()) == depth
+    assert offer.compiled == (not unet) == (depth > 0)
+    slow_down(pipe)
 
 
 async def test_in_the_type_of_a_gpu_every_part_has_its_own(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:

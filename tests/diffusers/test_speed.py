@@ -1,8 +1,9 @@
-"""What the speed presets pull, that they let go of it where it fails, and that no take shows in the next."""
+"""What the speed presets offer and pull, and that no take shows in the next."""
 
 from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from diffusers.models.attention_dispatch import (
     AttentionBackendName,
     _AttentionBackendRegistry,  # pyright: ignore[reportPrivateUsage] - whose default must stay
 )
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from engine_harness import Collected, Told, failing, job_of, pipe_of
 
 from clips.catalog import Model, Placement, Speed
@@ -20,7 +22,8 @@ from clips.errors import CancelledError, FatalEngineError
 from clips.step_caches import FirstBlock, Mag, StepCache, StepCaches
 from generator.engines.diffusers import gpu_memory, speed
 from generator.engines.diffusers.engine import DiffusersEngine
-from generator.engines.diffusers.speed import Levers, choose_speed, slow_down, speed_up
+from generator.engines.diffusers.placing import denoisers
+from generator.engines.diffusers.speed import Levers, Offer, choose_speed, offered, pull, slow_down
 
 COMPILE = torch.compile
 CACHES = StepCaches(fast=FirstBlock(threshold=0.1))
@@ -36,6 +39,11 @@ async def quick(model: Model, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator
     await engine.close()
 
 
+def processors(pipe: DiffusionPipeline) -> list[Any]:
+    """What computes the denoiser's attention."""
+    return [part.processor for part in denoisers(pipe)[0].modules() if hasattr(part, "processor")]
+
+
 async def clip_of(engine: DiffusersEngine, photo: Path, *seeds: int) -> np.ndarray:
     """The last seed's take."""
     sink = Collected()
@@ -49,20 +57,22 @@ def test_on_a_cpu_every_preset_is_exact() -> None:
     assert choose_speed(Speed.FAST, torch.device("cuda")) is Speed.FAST
 
 
-async def test_a_preset_pulls_what_is_here(quick: DiffusersEngine) -> None:
+async def test_a_preset_offers_what_is_here_and_it_can_be_undone(quick: DiffusersEngine) -> None:
     pipe = pipe_of(quick)
-    assert speed_up(pipe, Speed.EXACT, Placement.WHOLE, CACHES, 20) == Levers()
-    assert speed_up(pipe, Speed.BALANCED, Placement.GROUPED, CACHES, 20) == Levers("_native_cudnn"), (
-        "neither flash is installed"
-    )
-    slow_down(pipe)
-    assert speed_up(pipe, Speed.BALANCED, Placement.WHOLE, CACHES, 20) == Levers("_native_cudnn", None, compiled=True)
-    slow_down(pipe)
-    levers = speed_up(pipe, Speed.FAST, Placement.WHOLE, CACHES, 20)
+    assert offered(pipe, Speed.EXACT, Placement.WHOLE, CACHES) == Offer()
+    kernels = ("_native_cudnn",)  # neither flash is installed
+    assert offered(pipe, Speed.BALANCED, Placement.GROUPED, CACHES) == Offer(kernels)
+    assert offered(pipe, Speed.BALANCED, Placement.WHOLE, CACHES) == Offer(kernels, None, compiled=True)
+    assert offered(pipe, Speed.FAST, Placement.WHOLE, CACHES) == Offer(kernels, CACHES.fast, compiled=True)
+    assert {part._attention_backend for part in processors(pipe)} == {None}, "nothing is pulled by it"
+    levers = Levers("_native_cudnn", CACHES.fast, compiled=True)
+    pull(pipe, levers, (), 20)
     assert levers.said == "native cudnn attention, first-block cache at 0.1, compiled blocks"
     assert pipe.transformer.is_cache_enabled
+    assert {part._attention_backend for part in processors(pipe)} == {AttentionBackendName("_native_cudnn")}
     assert slow_down(pipe) == Levers()
     assert not pipe.transformer.is_cache_enabled
+    assert {part._attention_backend for part in processors(pipe)} == {None}
     assert not any("forward" in vars(block) for block in pipe.transformer.modules() if block is not pipe.transformer)
     assert _AttentionBackendRegistry.get_active_backend()[0] is AttentionBackendName.NATIVE
 
@@ -95,9 +105,7 @@ async def test_the_blocks_that_a_cache_leaves_in_are_compiled(
         return run
 
     monkeypatch.setattr(torch, "compile", partial(COMPILE, backend=counting))
-    monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
-    caches = StepCaches(fast=cache, ratios=(1.0,) * 20 if isinstance(cache, Mag) else ())
-    speed_up(pipe_of(quick), Speed.FAST, Placement.WHOLE, caches, 20)
+    pull(pipe_of(quick), Levers(cache=cache, compiled=True), (1.0,) * 20, 20)
     await clip_of(quick, photo, 7)
     passes, blocks = 2, len(pipe_of(quick).transformer.blocks)
     first_ones = 20 - 1 if isinstance(cache, FirstBlock) else 0
@@ -116,22 +124,6 @@ async def test_out_of_memory_a_render_goes_on_without_its_cache(
         assert np.array_equal(await clip_of(quick, photo, 7), exact)
     assert quick.manner["placement"] == placement
     assert quick.manner["speed"] == "native attention, compiled blocks"
-
-
-async def test_what_fails_when_it_is_tried_is_let_go(
-    quick: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    exact = await clip_of(quick, photo, 7)
-
-    monkeypatch.setitem(speed._ATTENTION, Speed.BALANCED, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
-
-    def broken(*_: object) -> object:
-        raise RuntimeError("Cannot find a working triton installation.")
-
-    monkeypatch.setattr(torch, "compile", partial(COMPILE, backend=broken))
-    quick._runner.speed_up(Speed.BALANCED, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
-    assert "cannot be sped up here: backend='broken' raised:" in caplog.text
-    assert np.array_equal(await clip_of(quick, photo, 7), exact)
 
 
 async def test_a_kernel_that_fails_at_a_takes_size_is_let_go_and_the_job_goes_on(

@@ -6,11 +6,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from diffusers.models import attention_dispatch
+from diffusers.models.attention_dispatch import AttentionBackendName
 from engine_harness import Collected, Told, failing, job_of
 from families import FAMILIES
 from torch import fx, nn
+from torch.nn.functional import scaled_dot_product_attention
 
 from clips.catalog import Catalog, EngineKind, Speed
 from clips.domain import ClipSpec, Size
@@ -21,8 +25,12 @@ from generator.engines.diffusers.runner import Runner
 from generator.engines.diffusers.trial import clips_to_try
 
 TINIES = {tiny.entry: tiny for tiny in FAMILIES}
-COMPILED = ("wan-2.1-i2v-480p", "ltx-video-0.9.5", "hunyuan-1.5-480p")
-"""Not all: following a graph for any shape takes seconds. SkyReels' is like Wan's; LTX-2's would take half a minute."""
+COMPILED = ("wan-2.1-i2v-480p", "ltx-video-0.9.5", "hunyuan-1.5-480p", "hunyuan-i2v")
+"""Not all: following a graph for any shape takes seconds. SkyReels' is like Wan's, FramePack's like Hunyuan's; LTX-2's
+would take half a minute.
+"""
+CACHED = 40
+"""Steps with which the first of them has a cache."""
 PHOTOS = ((16, 9), (9, 16), (1, 1), (4, 5))
 
 
@@ -64,7 +72,22 @@ def no_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(speed._ATTENTION, Speed.BALANCED, ())  # pyright: ignore[reportPrivateUsage]
 
 
-def loaded(entry: str, folder: Path) -> Runner:
+@pytest.fixture
+def flash(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels of the preset as if they were here: FlashAttention as diffusers calls it, and cuDNN."""
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, **_: object) -> torch.Tensor:
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
+        return scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+    kernels = attention_dispatch._AttentionBackendRegistry._backends  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(attention_dispatch, "flash_attn_func", attend)
+    monkeypatch.setattr(attention_dispatch, "_check_attention_backend_requirements", lambda _: None)
+    monkeypatch.setitem(kernels, AttentionBackendName("_native_cudnn"), kernels[AttentionBackendName.NATIVE])
+    monkeypatch.setitem(speed._ATTENTION, Speed.BALANCED, ("flash", "_native_cudnn"))  # pyright: ignore[reportPrivateUsage]
+
+
+def loaded(entry: str, folder: Path, **changes: object) -> Runner:
     """A tiny model with two sizes and five lengths."""
     tiny = TINIES[entry]
     model = tiny.model(tiny.saved(folder))
@@ -76,7 +99,7 @@ def loaded(entry: str, folder: Path) -> Runner:
         "price": {Size.P480: 1.0, Size.P720: 1.0},
         "frames": FrameRule(offset=1, step=step, min=1 + step, max=1 + 5 * step),
     }
-    return Runner.load(model.model_copy(update=small), "cpu", Told())
+    return Runner.load(model.model_copy(update={**small, **changes}), "cpu", Told())
 
 
 def warmed(runner: Runner, told: Told) -> None:
@@ -94,30 +117,30 @@ def test_after_the_warm_up_no_size_aspect_or_length_is_compiled_again(
     entry: str, shelf: Path, photo: Path, compiler: Compiler
 ) -> None:
     runner, told = loaded(entry, shelf), Told()
-    warmed(runner, told)
-    assert compiler.graphs
-    assert told.reports == [
-        ("warm", 0, 4),
-        ("warm", 1, 4),
-        ("warm", 2, 4),
-        ("warm", 2, 4),
-        ("warm", 3, 4),
-        ("warm", 4, 4),
+    model, made = runner._model, Collected()  # pyright: ignore[reportPrivateUsage]
+    plans = [
+        model.plan(ClipSpec(model.name, size=size, seconds=seconds), aspect)
+        for size, seconds, aspect in zip((Size.P480, Size.P720) * 2, (0, 60, 9, 25), PHOTOS, strict=True)
     ]
+    runner.render(job_of(photo, 7, plan=plans[0]), made, Told())
+    exact = made.clip().astype(int)
+    warmed(runner, told)
+    assert told.reports == [("warm", done, 4) for done in (0, 1, 2, 2, 3, 4)]
     known = len(compiler.graphs)
-    model = runner._model  # pyright: ignore[reportPrivateUsage]
-    for size, seconds, aspect in zip((Size.P480, Size.P720) * 2, (0, 60, 9, 25), PHOTOS, strict=True):
-        plan = model.plan(ClipSpec(model.name, size=size, seconds=seconds), aspect)
-        runner.render(job_of(photo, 7, plan=plan), Collected(), Told())
+    assert 0 < known <= 4, "of all blocks of a class, be it for those before which something else comes too"
+    for plan in plans:
+        made = Collected()
+        runner.render(job_of(photo, 7, plan=plan), made, Told())
         assert len(compiler.graphs) == known, plan
+        if plan == plans[0]:
+            assert np.abs(made.clip() - exact).max() <= 1, "as many as bytes are rounded by"
 
 
 def test_what_is_tried_differs_in_all_that_a_member_can_choose() -> None:
     for model in Catalog.load():
         if model.engine is not EngineKind.DIFFUSERS:
             continue
-        usual, *others = clips_to_try(model, compiled=True)
-        assert clips_to_try(model, compiled=False) == [usual]
+        usual, *others = clips_to_try(model)
         if model.free_aspect:
             (other,) = others
             assert other.width < other.height
@@ -147,8 +170,42 @@ def test_too_little_memory_in_the_warm_up_is_a_renders_to_mend(shelf: Path, afte
 
 
 @pytest.mark.usefixtures("plain_compiler")
-def test_blocks_that_fail_at_another_shape_are_let_go(shelf: Path, photo: Path) -> None:
-    runner = loaded(COMPILED[0], shelf)
-    with failing(network_of(runner), [RuntimeError("Constraints violated")], after=4):
-        warmed(runner, Told())
-    assert runner.manner["speed"] == "native attention"
+@pytest.mark.parametrize(
+    ("after", "kept"), [(0, "native attention, compiled blocks"), (9, "native attention, mag cache at 0.12")]
+)
+def test_what_fails_is_let_go_of_alone(after: int, kept: str, shelf: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runner, told = loaded(COMPILED[0], shelf, steps=CACHED), Told()
+    with failing(network_of(runner), [RuntimeError("Constraints violated\nat length")], after):
+        warmed(runner, told)
+    assert runner.manner["speed"] == kept
+    assert network_of(runner).is_cache_enabled == ("cache" in kept)
+    assert caplog.messages[0].endswith(" here: Constraints violated")
+    assert told.reports[-1] == ("warm", 6, 6) if after < 4 else ("warm", 4, 6)
+
+
+def test_what_keeps_a_compiler_from_its_work_is_told(
+    shelf: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> object:
+        raise RuntimeError("Failed to find C compiler.")
+
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=broken))
+    runner = loaded(COMPILED[0], shelf, steps=CACHED)
+    warmed(runner, Told())
+    assert runner.manner["speed"] == "native attention, mag cache at 0.12"
+    (message,) = caplog.messages
+    assert message.endswith("attention, mag cache at 0.12, compiled blocks here: Failed to find C compiler.")
+
+
+@pytest.mark.usefixtures("plain_compiler", "flash")
+def test_a_kernel_that_takes_no_mask_gives_way_in_its_first_step(shelf: Path, caplog: pytest.LogCaptureFixture) -> None:
+    runner, told = loaded("ltx-video-0.9.5", shelf), Told()
+    with failing(network_of(runner), []) as calls:
+        warmed(runner, told)
+    assert runner.manner["speed"] == "native cudnn attention, compiled blocks"
+    (message,) = caplog.messages
+    assert message.endswith("with flash attention here: `attn_mask` is not supported for flash-attn 2.")
+    assert told.reports[:4] == [("warm", 0, 5), ("warm", 0, 5), ("warm", 1, 5), ("warm", 1, 5)]
+    assert told.reports[-1] == ("warm", 5, 5)
+    assert len(calls) == 1 + 1 + 4, "a step each, and what is compiled"

@@ -16,7 +16,7 @@ from PIL import Image
 
 from clips.catalog import Model, Placement, Speed
 from clips.domain import ClipSpec
-from clips.errors import MemberError, SetupError, ZoetropeError, first_line
+from clips.errors import MemberError, SetupError, ZoetropeError
 from clips.machine import free_ram
 from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
@@ -31,9 +31,9 @@ from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.origins import find_all
 from generator.engines.diffusers.pictures import AT_ONCE, in_bytes
 from generator.engines.diffusers.placing import park, place, scrap
-from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down, speed_up
+from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down
 from generator.engines.diffusers.steering import StepBar, replaced
-from generator.engines.diffusers.trial import works
+from generator.engines.diffusers.trial import reason_of, speed_up
 
 log = logging.getLogger(__name__)
 
@@ -84,14 +84,13 @@ class Runner:
         return runner
 
     def speed_up(self, speed: Speed, context: Context) -> None:
-        """Pull the preset's levers. They are tried first, which also compiles what is to be compiled, told as `warm`;
-        where that fails, the model stays as plain as diffusers loads it. Raises what context raises.
+        """Pull the preset's levers. Each is tried first, which also compiles what is to be compiled, told as `warm`;
+        what fails is let go of. Raises what context raises.
         """
-        caches, steps = self._family.step_caches(self._model), self._family.usual_steps
-        self._levers = speed_up(self._pipe, speed, self.plan.placement, caches, steps)
-        if self._levers.pulled:
-            if not works(self._model, self._family, self._pipe, context, compiled=self._levers.compiled):
-                self._levers = slow_down(self._pipe)
+        if speed is Speed.EXACT:
+            self._levers = slow_down(self._pipe)
+        else:
+            self._levers = speed_up(self._model, self._family, self._pipe, self.plan.placement, speed, context)
             free_memory(self._device)
         log.info("%s renders with %s.", self._model.name, self._levers.said)
 
@@ -207,7 +206,7 @@ class Runner:
                 return False
             if not self._levers.pulled or is_fatal(error):
                 raise
-            log.warning("%s goes on without %s: %s", self._model.name, self._levers.said, first_line(error))
+            log.warning("%s goes on without %s: %s", self._model.name, self._levers.said, reason_of(error))
         else:
             return True
         finally:

@@ -1,11 +1,12 @@
 """What makes a loaded model faster at equal steps: attention kernels, a step cache, compiled blocks.
 
 `exact` is plain diffusers to the bit. `balanced` takes what hardly shows, `fast` what may show in a side by side. On a
-CPU all of it is `exact`: there is nothing to gain, and tests compare bits. Whatever a machine lacks is left out.
+CPU all of it is `exact`: there is nothing to gain, and tests compare bits. Whether what is offered works here is found
+out by `trial`.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -21,6 +22,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from diffusers.models.transformers.transformer_hunyuan_video15 import HunyuanVideo15TransformerBlock
 from diffusers.models.transformers.transformer_skyreels_v2 import SkyReelsV2TransformerBlock
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from torch import nn
 
 from clips.catalog import Placement, Speed
 from clips.step_caches import Mag, StepCache, StepCaches
@@ -42,6 +44,10 @@ _UNREGISTERED = {
     ),
 }
 """Blocks that a cache may leave out, and of which diffusers does not know what they return."""
+_REPEATED = ("blocks", "transformer_blocks", "single_transformer_blocks")
+"""Where a transformer has nearly all of its weights: in blocks of one or two classes. diffusers' own lists of what to
+compile lack some of them. A UNet's blocks are each of another width.
+"""
 _COMPILED = "_torchdynamo_orig_callable"
 """What marks a function that was compiled."""
 _IN_PLACE = {Placement.WHOLE, Placement.EVICTED}
@@ -50,7 +56,7 @@ _IN_PLACE = {Placement.WHOLE, Placement.EVICTED}
 
 @dataclass(frozen=True, slots=True)
 class Levers:
-    """What was pulled, for the log; `compiled` blocks take tens of seconds the first time, at whatever size."""
+    """What is pulled; `compiled` blocks take tens of seconds the first time, at whatever size."""
 
     attention: str = _NATIVE
     cache: StepCache | None = None
@@ -68,93 +74,116 @@ class Levers:
         return ", ".join(parts)
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What could be pulled, untried: one of some attention kernels, the fastest first, and the rest."""
+
+    attention: tuple[str, ...] = ()
+    cache: StepCache | None = None
+    compiled: bool = False
+
+
 def choose_speed(wish: Speed | None, device: torch.device) -> Speed:
     """The preset in force on a device."""
     return Speed.EXACT if device.type != "cuda" else wish or Speed.BALANCED
 
 
-def speed_up(pipe: DiffusionPipeline, speed: Speed, placement: Placement, caches: StepCaches, steps: int) -> Levers:
-    """Pull what the preset allows, the model honours and the machine has. Every take will have as many steps."""
+def offered(pipe: DiffusionPipeline, speed: Speed, placement: Placement, caches: StepCaches) -> Offer:
+    """What the preset allows, the model has a use for and the machine has. Nothing of it is pulled afterwards."""
     if speed is Speed.EXACT:
-        return Levers()
-    models = [part for part in denoisers(pipe) if isinstance(part, ModelMixin)]
-    attention = _attend(models, _ATTENTION[speed])
+        slow_down(pipe)
+        return Offer()
+    models = _models(pipe)
+    attention = tuple(kernel for kernel in _ATTENTION[speed] if _is_here(kernel, models))
+    slow_down(pipe)
     if placement not in _IN_PLACE:
-        return Levers(attention)
-    # Compiled first: a cache's hooks decide between blocks, which would end a graph, and stay outside.
-    compiled = _compile(models)
+        return Offer(attention)
     cache = caches.balanced if speed is Speed.BALANCED else caches.fast
-    return Levers(attention, _cache(models, cache, caches.ratios, steps), compiled)
+    if isinstance(cache, Mag) and len(models) > 1:
+        log.warning("A mag cache is for models with one denoiser, since it counts the steps: left out.")
+        cache = None
+    if not any(isinstance(model, CacheMixin) for model in models):
+        cache = None
+    return Offer(attention, cache, compiled=bool(_blocks(models)))
+
+
+def pull(pipe: DiffusionPipeline, levers: Levers, ratios: Sequence[float], steps: int) -> None:
+    """Pull these levers and no others. Every take will have as many steps; `ratios` are `StepCaches.ratios`."""
+    slow_down(pipe)
+    models = _models(pipe)
+    if levers.attention != _NATIVE:
+        _attend(models, levers.attention)
+    # Compiled first: a cache's hooks decide between blocks, which would end a graph, and stay outside.
+    if levers.compiled:
+        for block in _blocks(models):
+            # For any number of tokens: left to itself the compiler makes two graphs of each, and more for each side.
+            block.forward = torch.compile(block.forward, dynamic=True)
+    if levers.cache is not None:
+        _cache(models, levers.cache, ratios, steps)
 
 
 def drop_cache(pipe: DiffusionPipeline, levers: Levers) -> Levers:
     """Undo the step cache alone: it keeps several copies of a denoiser's state."""
-    for part in denoisers(pipe):
-        if isinstance(part, CacheMixin) and part.is_cache_enabled:
-            part.disable_cache()
+    for model in _models(pipe):
+        if isinstance(model, CacheMixin) and model.is_cache_enabled:
+            model.disable_cache()
     return replace(levers, cache=None)
 
 
 def slow_down(pipe: DiffusionPipeline) -> Levers:
     """Undo all of it: plain diffusers again."""
     drop_cache(pipe, Levers())
-    for part in denoisers(pipe):
-        if not isinstance(part, ModelMixin):
-            continue
-        part.set_attention_backend(_NATIVE)
-        for block in part.modules():
-            if hasattr(vars(block).get("forward"), _COMPILED):
-                del block.forward
+    models = _models(pipe)
+    for model in models:
+        if _listens(model):
+            model.reset_attention_backend()
+    for block in _blocks(models):
+        if hasattr(vars(block).get("forward"), _COMPILED):
+            del block.forward
     return Levers()
 
 
-def _attend(models: Sequence[ModelMixin], kernels: Sequence[str]) -> str:
-    """The first kernel that is installed, for all denoisers alike."""
+def _models(pipe: DiffusionPipeline) -> list[ModelMixin]:
+    return [part for part in denoisers(pipe) if isinstance(part, ModelMixin)]
+
+
+def _blocks(models: Iterable[ModelMixin]) -> list[nn.Module]:
+    return [block for model in models for name in _REPEATED for block in getattr(model, name, ())]
+
+
+def _listens(model: ModelMixin) -> bool:
+    """Whether any attention of a model can be told which kernel to use."""
+    return any(hasattr(getattr(part, "processor", None), "_attention_backend") for part in model.modules())
+
+
+def _is_here(kernel: str, models: Sequence[ModelMixin]) -> bool:
+    """Whether all denoisers can be told to use a kernel."""
+    if not all(_listens(model) for model in models):
+        return False
     try:
-        for kernel in (*kernels, _NATIVE):
-            try:
-                for model in models:
-                    model.set_attention_backend(kernel)
-            except (RuntimeError, ValueError) as error:
-                log.debug("No %s attention: %s", kernel, error)
-            else:
-                return kernel
+        _attend(models, kernel)
+    except (RuntimeError, ValueError) as error:
+        log.debug("No %s attention: %s", kernel, error)
+        return False
+    return True
+
+
+def _attend(models: Sequence[ModelMixin], kernel: str) -> None:
+    """Raises where the kernel is not installed."""
+    try:
+        for model in models:
+            model.set_attention_backend(kernel)
     finally:
         # It was made everybody's default too; a VAE's attention may be too wide for it.
         _AttentionBackendRegistry.set_active_backend(AttentionBackendName.NATIVE)
-    return _NATIVE
 
 
-def _cache(
-    models: Sequence[ModelMixin], cache: StepCache | None, ratios: Sequence[float], steps: int
-) -> StepCache | None:
-    """The cache, unless there is none for these models."""
-    if isinstance(cache, Mag) and len(models) > 1:
-        log.warning("A mag cache is for models with one denoiser, since it counts the steps: left out.")
-        return None
-    caching = [model for model in models if isinstance(model, CacheMixin)]
-    if cache is None or not caching:
-        return None
+def _cache(models: Sequence[ModelMixin], cache: StepCache, ratios: Sequence[float], steps: int) -> None:
     for block, metadata in _UNREGISTERED.items():
         TransformerBlockRegistry.register(block, metadata)
-    for model in caching:
+    for model in models:
         # Both count and remember by pass, with the words and without.
-        if isinstance(cache, Mag):
+        if isinstance(model, CacheMixin) and isinstance(cache, Mag):
             model.enable_cache(MagCacheConfig(cache.threshold, cache.most, cache.kept, steps, list(ratios)))
-        else:
+        elif isinstance(model, CacheMixin):
             model.enable_cache(FirstBlockCacheConfig(cache.threshold))
-    return cache
-
-
-def _compile(models: Sequence[ModelMixin]) -> bool:
-    """Only the blocks that repeat: seconds instead of minutes."""
-    blocks = [
-        block
-        for model in models
-        for block in model.modules()
-        if type(block).__name__ in (getattr(model, "_repeated_blocks", None) or ())
-    ]
-    for block in blocks:
-        # For any number of tokens: left to itself the compiler makes two graphs of each, and more for each side.
-        block.forward = torch.compile(block.forward, dynamic=True)
-    return bool(blocks)

@@ -1,12 +1,13 @@
-"""A loaded model tried before a member waits for it: a few steps of a usual clip, from a grey photo.
+"""What makes a loaded model faster, tried before a member waits for it: a few steps of clips from a grey photo.
 
-What is compiled is compiled by it, once for all sizes, aspects and lengths.
+Each lever is tried with those that work, and what fails is let go of alone. What is compiled is compiled by it, once
+for all sizes, aspects and lengths.
 """
 
 import logging
 import math
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import torch
@@ -14,13 +15,14 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from PIL import Image
 from torch.fx.experimental import _config as shapes_config  # the one way to tell the compiler
 
-from clips.catalog import Accepts, Model
+from clips.catalog import Accepts, Model, Placement, Speed
 from clips.domain import ClipSpec, Plan
 from clips.errors import FatalEngineError, ZoetropeError, first_line
 from generator.engines.base import Context, TakeSeed
 from generator.engines.diffusers.family import Family, Scene
 from generator.engines.diffusers.gpu_memory import is_fatal, is_out_of_memory
 from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.speed import Levers, offered, pull
 from generator.engines.diffusers.steering import StepBar, replaced
 
 log = logging.getLogger(__name__)
@@ -34,44 +36,113 @@ alone has 6, for picture and sound together and apart, with and without guidance
 """
 
 
-def works(
-    model: Model, family: Family[DiffusionPipeline], pipe: DiffusionPipeline, context: Context, *, compiled: bool
-) -> bool:
-    """Whether it renders, told as `warm` in steps. Too little memory is a render's to notice, and to mend.
-
-    Raises `FatalEngineError`, and what `context` raises.
+def speed_up(
+    model: Model,
+    family: Family[DiffusionPipeline],
+    pipe: DiffusionPipeline,
+    placement: Placement,
+    speed: Speed,
+    context: Context,
+) -> Levers:
+    """Pull what the preset offers and works here, told as `warm` in steps. Too little memory is a render's to notice,
+    and to mend. Raises `FatalEngineError`, and what `context` raises.
     """
-    scenes = [_scene(model, family, plan) for plan in clips_to_try(model, compiled=compiled)]
-    done, total = 0, sum(map(family.updates, scenes))
-    try:
-        with torch.no_grad(), _for_every_shape():
-            for scene in scenes:
-                with replaced(pipe, "progress_bar", StepBar(context, done, total, "warm")):
-                    family.denoise(scene, Noise(TakeSeed(index=0, seed=0)))
-                pipe.maybe_free_model_hooks()
-                done += family.updates(scene)
-    except ZoetropeError:
-        raise
-    except Exception as error:  # kernels and compilers fail in ways of their own
-        if is_fatal(error):
-            raise FatalEngineError(f"{model.name}: the GPU failed: {error}") from error
-        if not is_out_of_memory(error):
-            log.warning("%s cannot be sped up here: %s", model.name, first_line(error))
-            return False
-    finally:
-        pipe.maybe_free_model_hooks()
-    return True
+    offer = offered(pipe, speed, placement, family.step_caches(model))
+    scenes = [_scene(model, family, plan) for plan in clips_to_try(model)]
+    small, all_of_them = family.updates(scenes[-1]), sum(map(family.updates, scenes))
+    total = bool(offer.attention) + small * (offer.cache is not None) + all_of_them * offer.compiled
+    trial = _Trial(model, family, pipe, context, total)
+    # A kernel that lacks what the model asks of it, masks for one, says so in the first step, however small.
+    trial.take([replace(trial.levers, attention=kernel) for kernel in offer.attention], scenes[-1:], _FirstStep)
+    if offer.cache is not None:
+        trial.take([replace(trial.levers, cache=offer.cache)], scenes[-1:])
+    if offer.compiled:
+        trial.take([replace(trial.levers, compiled=True)], scenes)
+    return trial.levers
 
 
-def clips_to_try(model: Model, *, compiled: bool) -> list[Plan]:
-    """The usual clip; where blocks are compiled, also the smallest upright one.
+class _Trial:
+    """Clips rendered with one lever more each time, after which those are pulled that work."""
+
+    def __init__(
+        self, model: Model, family: Family[DiffusionPipeline], pipe: DiffusionPipeline, context: Context, total: int
+    ) -> None:
+        self.levers = Levers()
+        self._model = model
+        self._family = family
+        self._pipe = pipe
+        self._context = context
+        self._done = 0
+        self._total = total
+
+    def take(self, wishes: Sequence[Levers], scenes: Sequence[Scene], bar: type[StepBar] = StepBar) -> None:
+        """Pull the first of the wishes that works."""
+        for wish in wishes:
+            if self._works(wish, scenes, bar):
+                self.levers = wish
+                break
+        else:
+            self._pull(self.levers)
+        if wishes:
+            self._done += 1 if bar is _FirstStep else sum(map(self._family.updates, scenes))
+
+    def _works(self, wish: Levers, scenes: Sequence[Scene], bar: type[StepBar]) -> bool:
+        try:
+            self._pull(wish)
+            with torch.no_grad(), _for_every_shape():
+                self._render(scenes, bar)
+        except ZoetropeError:
+            raise
+        except Exception as error:  # kernels and compilers fail in ways of their own
+            name, reason = self._model.name, reason_of(error)
+            if is_fatal(error):
+                raise FatalEngineError(f"{name}: the GPU failed: {reason}") from error
+            if not is_out_of_memory(error):
+                log.warning("%s does not work with %s here: %s", name, wish.said, reason)
+                return False
+        return True
+
+    def _render(self, scenes: Sequence[Scene], bar: type[StepBar]) -> None:
+        done = self._done
+        for scene in scenes:
+            steps = bar(self._context, done, self._total, "warm")
+            try:
+                with replaced(self._pipe, "progress_bar", steps), suppress(_Enough):
+                    self._family.denoise(scene, Noise(TakeSeed(index=0, seed=0)))
+            finally:
+                self._pipe.maybe_free_model_hooks()
+            done += self._family.updates(scene)
+
+    def _pull(self, levers: Levers) -> None:
+        ratios = self._family.step_caches(self._model).ratios
+        pull(self._pipe, levers, ratios, self._family.usual_steps)
+
+
+class _Enough(Exception):  # noqa: N818 - nothing is wrong
+    """A first step was made."""
+
+
+class _FirstStep(StepBar):
+    """Ends a render after its first step, as a cancel would."""
+
+    def update(self, n: int = 1) -> None:
+        super().update(n)
+        if n:
+            raise _Enough
+
+
+def reason_of(error: Exception) -> str:
+    """Why something failed, in a line. The compiler's errors have the cause within."""
+    return first_line(getattr(error, "inner_exception", error))
+
+
+def clips_to_try(model: Model) -> list[Plan]:
+    """The usual clip and, where it is another, the smallest upright one.
 
     Blocks are compiled for any number of tokens. Should the compiler take something of the first clip for a rule all
     the same, it learns better from one that has another width, height and length, and that costs little.
     """
     usual = model.plan(ClipSpec(model.name), None)
-    if not compiled:
-        return [usual]
     smallest = min(model.sizes, key=lambda size: math.prod(model.sizes[size]))
     other = model.plan(ClipSpec(model.name, size=smallest, seconds=0), _UPRIGHT)
     return [usual] if other == usual else [usual, other]
