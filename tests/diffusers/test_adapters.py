@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from engine_harness import Collected, Told, job_of
 from families import BY_ENTRY as TINIES
 from PIL import Image
@@ -19,6 +20,7 @@ from clips.domain import ClipSpec, Plan, Strength
 from clips.errors import SetupError
 from clips.photo import fit_photo
 from clips.step_caches import FirstBlock, StepCaches
+from generator.engines.diffusers import hunyuan15_attention
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.pictures import AT_ONCE
@@ -174,3 +176,21 @@ async def test_framepack_emits_from_the_front_what_the_pipeline_builds_from_the_
     plain = three.plain(tmp_path, Shot(fitted, None, "rain", "", 7, three.plan, three.model(tmp_path)))
     assert all(len(chunk) <= AT_ONCE for chunk in sink.chunks[0]), "of a section too, as soon as they are there"
     assert np.abs(sink.clip() / 255 - plain).max() <= 0.5 / 255 + 1e-5
+
+
+async def test_hunyuan_1_5_makes_no_mask_as_large_as_the_square_of_its_tokens(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, masks = TINIES["hunyuan-1.5-480p"], list[torch.Tensor]()
+    attend = hunyuan15_attention.dispatch_attention_fn
+
+    def noted(*args: Any, attn_mask: torch.Tensor, **options: Any) -> torch.Tensor:
+        masks.append(attn_mask)
+        return attend(*args, attn_mask=attn_mask, **options)
+
+    monkeypatch.setattr(hunyuan15_attention, "dispatch_attention_fn", noted)
+    engine = await loaded(tiny, tmp_path)
+    await engine.render(job_of(photo, 7, plan=tiny.plan), Collected(), Told())
+    await engine.close()
+    assert masks and all(mask.numel() == mask.shape[-1] for mask in masks)
+    assert not all(mask.all() for mask in masks), "what pads the words is hidden"

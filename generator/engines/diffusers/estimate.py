@@ -22,13 +22,12 @@ class _Denoiser:
     """What a denoiser holds at its peak: `live` tensors of its width for each token of a pass.
 
     `together`: a guided step is one pass of two clips, with the words and without. `frames`: a pass sees so many latent
-    frames at most. `square`: bytes for each pair of tokens, where the attention has a mask of that size.
+    frames at most.
     """
 
     live: int
     together: bool = False
     frames: int = 1 << 20
-    square: int = 0
 
 
 _DENOISERS = {
@@ -40,13 +39,11 @@ _DENOISERS = {
     "CogVideoXTransformer3DModel": _Denoiser(14, together=True),
     "HunyuanVideoTransformer3DModel": _Denoiser(19),
     "HunyuanVideoFramepackTransformer3DModel": _Denoiser(19, frames=12),  # 9 are painted, what it packs is as 3 more
-    "HunyuanVideo15Transformer3DModel": _Denoiser(6, square=4),
+    "HunyuanVideo15Transformer3DModel": _Denoiser(19),
 }
 """By their classes. `timed`: each token has a time of its own, of six widths."""
 _UNET = _Denoiser(33, together=True)
 _OTHER = _Denoiser(33)
-_BESIDE = 2000
-"""Tokens of words and of the photo that look at those of the clip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +138,7 @@ def step_room(denoiser: Config, vae: Config, plan: Plan, *, guided: bool) -> int
     frames = min(math.ceil(plan.frames / along), live.frames)
     tokens = math.ceil(frames / sides[0]) * (plan.height // across) * (plan.width // across) // math.prod(sides[1:])
     clips = 2 if guided and live.together else 1
-    return tokens * width * 2 * live.live * clips + (tokens + _BESIDE) ** 2 * live.square
+    return tokens * width * 2 * live.live * clips
 
 
 def decode_room(vae: Config, itemsize: int, plan: Plan, *, tiled: bool) -> int:

@@ -8,8 +8,10 @@ from diffusers.pipelines.hunyuan_video1_5.pipeline_hunyuan_video1_5_image2video 
 )
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
+from clips.catalog import Model
 from generator.engines.diffusers.family import Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.hunyuan import HunyuanFamily
+from generator.engines.diffusers.hunyuan15_attention import mask_keys_only
 from generator.engines.diffusers.hunyuan15_decoder import continuing
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
@@ -23,6 +25,10 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideo15ImageToVideoPipeline
+
+    def __init__(self, pipe: HunyuanVideo15ImageToVideoPipeline, model: Model) -> None:
+        super().__init__(pipe, model)
+        mask_keys_only(pipe.transformer)
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The prompt, what to avoid, and the photo as the vision model and as the VAE see it."""
