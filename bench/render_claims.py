@@ -19,7 +19,7 @@ class Claim:
     seconds: float
 
 
-# `../shared/facts/diffusers.md` says where each was found.
+# Published by those named, for one card; for other versions and drivers than ours.
 CLAIMS = (
     Claim("wan-2.1-i2v-480p", _STEP, "diffusers", "H100", 9.77),
     Claim("wan-2.1-i2v-480p", _STEP, "xDiT", "H100", 8.93),

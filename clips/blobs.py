@@ -32,7 +32,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from clips.domain import Sha256
-from clips.errors import RetryableError, SetupError, ZoetropeError
+from clips.errors import RetryableError, SetupError, ZoetropeError, first_line
 from clips.postgres import Connection, Pool, retrying
 
 _CHUNK = 8 * 1024 * 1024
@@ -94,7 +94,7 @@ class BlobStore:
                 return cls(LocalStore(folder))
             return cls(LocalStore.from_url(url, mkdir=True) if url.startswith("file:") else from_url(url))
         except (OSError, BaseError, ValueError) as error:
-            raise SetupError(f"ZOETROPE_BLOBS: {url} cannot hold blobs: {_first_line(error)}") from error
+            raise SetupError(f"ZOETROPE_BLOBS: {url} cannot hold blobs: {first_line(error)}") from error
 
     async def put(self, pool: Pool, content: Path | bytes, media_type: str) -> Sha256:
         """Stores a file or bytes and returns their name. Large files are streamed. Repeatable."""
@@ -224,10 +224,6 @@ def _explained(what: str, sha256: Sha256 | None = None) -> Generator[None]:
             raise
         raise BlobMissingError(f"The blob {sha256} is not in the store. Restore it from a backup.") from error
     except (PermissionError, PermissionDeniedError, UnauthenticatedError) as error:
-        raise SetupError(f"ZOETROPE_BLOBS: the blob store {what}: {_first_line(error)}") from error
+        raise SetupError(f"ZOETROPE_BLOBS: the blob store {what}: {first_line(error)}") from error
     except (OSError, BaseError) as error:
-        raise RetryableError(f"The blob store {what}: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
+        raise RetryableError(f"The blob store {what}: {first_line(error)}") from error

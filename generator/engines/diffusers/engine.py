@@ -30,7 +30,7 @@ class DiffusersEngine:
     async def load(
         cls, model: Model, device: str, context: Context, speed: Speed | None = None, others: int = 0
     ) -> Self:
-        """Load a model, downloading it first where needed; told as `load` in bytes, then as `warm` in steps. It is
+        """Load a model, downloading it first where needed; told as `load` in kilobytes, then as `warm` in steps. It is
         cancelled as a render is.
 
         `device` is the setting: `auto`, `cuda`, `cuda:1`, `cpu`; `others` the bytes of RAM that this process's other

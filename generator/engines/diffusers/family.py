@@ -117,8 +117,9 @@ class Family(ABC, Generic[Pipe_co]):
 
     def __init__(self, pipe: Pipe_co, model: Model) -> None:
         """Raises `SetupError` where the weights are not what the entry says."""
-        usual = {"steps": self.steps, "guidance": self.guidance, "flow_shift": self.flow_shift}
-        model = model.model_copy(update={name: usual[name] for name in usual if getattr(model, name) is None})
+        shift = self.flow_shift if model.flow_shift is None else model.flow_shift
+        usual = {"steps": self.steps_of(model), "guidance": self.guidance_of(model), "flow_shift": shift}
+        model = model.model_copy(update=usual)
         if model.sigmas:
             pipe.scheduler = scheduler_of(model)
         elif model.flow_shift is not None:
@@ -141,7 +142,7 @@ class Family(ABC, Generic[Pipe_co]):
     @classmethod
     def step_caches(cls, model: Model) -> StepCaches:
         """What the presets leave out of a model's steps: nothing where it has few, or is distilled."""
-        if model.sigmas or (model.steps or cls.steps) < LEAST_STEPS:
+        if model.sigmas or cls.steps_of(model) < LEAST_STEPS:
             return StepCaches()
         return cls.usual_caches if model.cache is None else model.cache
 
@@ -170,7 +171,7 @@ class Family(ABC, Generic[Pipe_co]):
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """(owner, name) of the pipeline's functions that give every take of a job the same, in the order of their
-        calls: each is run once a job. Usually the text, and the photos as the VAE sees them.
+        calls: each is run once for the same arguments. Usually the text, and the photos as the VAE sees them.
         """
         return (self._pipe, "encode_prompt"), (self._pipe.vae, "encode")
 
@@ -178,10 +179,15 @@ class Family(ABC, Generic[Pipe_co]):
         """What a decode calls time and again: each call shows that it lives, and is where a cancel takes effect."""
         return (self._pipe.vae.decoder,)
 
-    @property
-    def usual_steps(self) -> int:
+    @classmethod
+    def steps_of(cls, model: Model) -> int:
         """Steps of a take."""
-        return self.steps if self._model.steps is None else self._model.steps
+        return cls.steps if model.steps is None else model.steps
+
+    @classmethod
+    def guidance_of(cls, model: Model) -> float:
+        """The guidance of a take; at 1 or less there is none."""
+        return cls.guidance if model.guidance is None else model.guidance
 
     def prompt(self, spec: ClipSpec) -> str:
         """The words that the model reads, the strength among them; none where it reads none."""
@@ -195,8 +201,8 @@ class Family(ABC, Generic[Pipe_co]):
             photo=photo,
             end_photo=end_photo,
             prompt=self.prompt(spec),
-            steps=self.usual_steps,
-            guidance=self.guidance if self._model.guidance is None else self._model.guidance,
+            steps=self.steps_of(self._model),
+            guidance=self.guidance_of(self._model),
             consistency=USUAL_CONSISTENCY if spec.consistency is None else spec.consistency,
         )
 
@@ -244,7 +250,7 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
             f"{model.name}: models of the family “{model.family}” have no use for {' and '.join(ignored)}. Take that "
             "out of the catalogue's entry."
         )
-    honoured = family.accepts - ({Accepts.AVOID} if _guidance(family, model) <= 1 else set())
+    honoured = family.accepts - ({Accepts.AVOID} if family.guidance_of(model) <= 1 else set())
     if vain := [wish for wish in Accepts if wish in model.accepts - honoured]:
         raise SetupError(_ignoring(model, vain))
     if model.cache is not None and (unfit := model.cache.kinds - family.caches):
@@ -253,10 +259,6 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
             "Take `cache` out of the catalogue's entry."
         )
     return family
-
-
-def _guidance(family: type[Family[DiffusionPipeline]], model: Model) -> float:
-    return family.guidance if model.guidance is None else model.guidance
 
 
 def _ignoring(model: Model, wishes: Sequence[Accepts]) -> str:

@@ -31,16 +31,12 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         mask_keys_only(pipe.transformer)
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The prompt, what to avoid, and the photo as the vision model and as the VAE see it."""
-        return (self, "words"), (self, "avoided"), (self._pipe, "encode_image"), (self._pipe.vae, "encode")
+        """The prompt and what to avoid, and the photo as the vision model and as the VAE see it."""
+        return (self, "words"), (self._pipe, "encode_image"), (self._pipe.vae, "encode")
 
     def words(self, text: str) -> Words:
-        """The prompt as the model reads it."""
+        """A text as the model reads it."""
         return self._pipe.encode_prompt(text, dtype=self._pipe.transformer.dtype)
-
-    def avoided(self, text: str) -> Words:
-        """What to avoid: the same, under a name of its own, because the last of each is remembered."""
-        return self.words(text)
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """Guidance is an object of the pipeline; so is the size, which it would pick by the photo's aspect."""
@@ -49,7 +45,7 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         frames = latent_frames(plan.frames, pipe.vae_scale_factor_temporal)
         pipe.guider = pipe.guider.new(guidance_scale=scene.guidance)
         said, said_mask, letters, letters_mask = self.words(scene.prompt)
-        avoided, avoided_mask, avoided_letters, avoided_letters_mask = self.avoided(scene.spec.avoid)
+        avoided, avoided_mask, avoided_letters, avoided_letters_mask = self.words(scene.spec.avoid)
 
         def size(**_: object) -> tuple[int, int]:
             return plan.height, plan.width

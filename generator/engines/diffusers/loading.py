@@ -63,7 +63,7 @@ def plans_of(
     clip: Plan | None = None,
 ) -> tuple[MemoryPlan, ...]:
     """Every way to place a model on a device, the preferred first, for a clip or the largest that can be asked for."""
-    guided = (family.guidance if model.guidance is None else model.guidance) > 1
+    guided = family.guidance_of(model) > 1
     needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, clip or largest(model), guided=guided)
     if device.type != "cuda":
         return on_cpu(needs)

@@ -60,4 +60,4 @@ def this_gpu(wish: str) -> tuple[str, int] | None:
     device = choose_device(wish)
     if device.type != "cuda":
         return None
-    return torch.cuda.get_device_name(device), torch.cuda.get_device_properties(device).total_memory
+    return torch.cuda.get_device_name(device), memory_of(device)

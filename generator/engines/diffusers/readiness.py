@@ -8,9 +8,7 @@ from clips.errors import RetryableError, SetupError
 from clips.machine import total_ram
 from generator.engines.diffusers.download import check_disk
 from generator.engines.diffusers.hub import describe, stock, whole
-from generator.engines.diffusers.memory import choose
-
-_GIB = 1024**3
+from generator.engines.diffusers.memory import GIB, choose
 
 
 def check(model: Model, device: str) -> None:
@@ -54,9 +52,9 @@ def check_size(model: Model, device: str) -> None:
     if model.memory is not None or any(plan.fits(vram, ram) for plan in plans):
         return
     short = choose(plans, vram, ram).short_of(vram, ram)
-    there = f"{vram / _GIB:.1f} GiB of GPU memory and " if vram else ""
+    there = f"{vram / GIB:.1f} GiB of GPU memory and " if vram else ""
     raise SetupError(
         f"{model.title} does not fit here: even {clip.width}x{clip.height} with {clip.frames} frames takes {short}, "
-        f"and there are {there}{ram / _GIB:.1f} GiB of RAM. Take another model, or set `memory` in its catalogue entry "
+        f"and there are {there}{ram / GIB:.1f} GiB of RAM. Take another model, or set `memory` in its catalogue entry "
         "to load it all the same."
     )

@@ -115,7 +115,7 @@ class _Trial:
 
     def _pull(self, levers: Levers) -> None:
         ratios = self._family.step_caches(self._model).ratios
-        pull(self._pipe, levers, ratios, self._family.usual_steps)
+        pull(self._pipe, levers, ratios, self._family.steps_of(self._family.entry))
 
 
 class _Enough(Exception):  # noqa: N818 - nothing is wrong
