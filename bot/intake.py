@@ -137,12 +137,12 @@ class Intake:
             # Written down before it is said: where even that fails the database is away, and `resume` will go on.
             if not await self._refuse(opened, refusal):
                 return
-        said = await answer.say(text, view)
+        if not await answer.say(text, view):
+            return
+        await answer.insist(text, view)
         # Said before it is written down: after a crash in between it is said once more in the same place.
-        if refusal and said:
+        if refusal:
             await self._refuse(opened, refusal)
-        if said:
-            await answer.insist(text, view)
 
     async def _refuse(self, opened: intakes.Intake, refusal: str) -> bool:
         try:

@@ -43,11 +43,11 @@ def choose_model(
         if wish.platform not in {None, model.engine}:
             raise MemberError(f"{model.title} runs on {model.engine}, not on {wish.platform}. Leave one of them out.")
         if model.name not in alive:
-            raise MemberError(f"No generator that runs {model.title} has been seen for 10 minutes. {_instead(at_work)}")
+            raise MemberError(f"No generator can render {model.title} just now. {_instead(at_work)}")
         return model
     if not at_work:
         where = f" on {wish.platform}" if wish.platform else ""
-        raise MemberError(f"No generator has been at work{where} for 10 minutes. Try again later, or tell the staff.")
+        raise MemberError(f"No generator can render anything{where} just now. Try again later, or tell the staff.")
     for model in at_work:
         if model.name == default:
             return model

@@ -1,5 +1,6 @@
 """What a press does. A press reads its request again, and is the clicker's own: their rules, their credits."""
 
+from dataclasses import replace
 from re import Match
 from typing import Any, Literal, Self, assert_never
 
@@ -73,7 +74,7 @@ async def _accept(interaction: Interaction, draft: ModalId) -> None:
         case Purpose.CONFIRM | Purpose.CONFIRM_ONE:
             await parts.intake.take(interaction, offers.confirmed(wish, draft.purpose, draft.draft_id))
         case _:
-            await parts.intake.take(interaction, wish)
+            await parts.intake.take(interaction, replace(wish, confirmed_draft=draft.draft_id))
 
 
 async def _press(interaction: Interaction, button: ButtonId) -> None:

@@ -1,7 +1,7 @@
 -- When a take will be ready: from what its machine has learnt of such renders, mended by how this one goes.
 
 ALTER TABLE takes
-    -- Bytes while a model is loaded: more than an integer holds.
+    -- Whatever an engine counts, bytes too: no heartbeat may fail on a number, or the take's lease would run out.
     ALTER COLUMN done TYPE bigint,
     ALTER COLUMN total TYPE bigint,
     -- The first word of its render, after the model was loaded and warmed up: what `gpu_ms` counts from.

@@ -114,13 +114,11 @@ async def test_what_a_model_cannot_do_is_refused(stage: Stage, juno: Person, lob
     assert refusals[0].startswith("There is no model “dream-9000”. There are: sketch,")
     told = (await stage.animate(juno, lobby, model="dream" * 1000))["content"]
     assert told.startswith("There is no model “dreamdream")
-    assert refusals[1] == (
-        "No generator that runs Stable Video Diffusion XT has been seen for 10 minutes. At work now: Sketch."
-    )
+    assert refusals[1] == ("No generator can render Stable Video Diffusion XT just now. At work now: Sketch.")
     assert refusals[2] == "Sketch runs on sketch, not on diffusers. Leave one of them out."
     assert refusals[3] == "Sketch does not take words to avoid. Leave that out, or pick a model that does."
     assert refusals[4] == "Sketch does not take an end photo. Leave that out, or pick a model that does."
-    assert refusals[5].startswith("No generator has been at work on diffusers for 10 minutes.")
+    assert refusals[5].startswith("No generator can render anything on diffusers just now.")
     assert await stage.request_ids() == []
 
 

@@ -195,7 +195,7 @@ async def test_a_lease_is_renewed_while_a_send_takes_long(office: Office, monkey
 async def test_a_fault_of_ours_is_put_off_and_logged(office: Office, caplog: pytest.LogCaptureFixture) -> None:
     request = await office.ask(takes=1)
     plan = await office.pool.fetchval("SELECT plan FROM requests")
-    await office.pool.execute("UPDATE requests SET plan = $1", plan | {"width": "wide"})
+    await office.pool.execute("UPDATE requests SET plan = $1", plan | {"frames": "many"})
     assert await office.settle() == 2
     assert "failed." in caplog.text and "Traceback" in caplog.text
     row = await office.row("card", request)
