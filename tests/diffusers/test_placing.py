@@ -216,6 +216,26 @@ def test_what_is_streamed_is_pinned_weight_by_weight(monkeypatch: pytest.MonkeyP
     assert streamed == [part]
 
 
+def test_what_cannot_all_be_pinned_comes_to_the_gpu_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned, ways = list[torch.Tensor](), list[tuple[object, object]]()
+    errors = [torch.AcceleratorError("CUDA error: out of memory")]
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        if pinned and errors:
+            raise errors.pop()
+        pinned.append(tensor)
+        return tensor
+
+    def stream(_: nn.Module, *, use_stream: bool, non_blocking: bool, **__: object) -> None:
+        ways.append((use_stream, non_blocking))
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(placing, "apply_group_offloading", stream)
+    for device in (torch.device("cuda", 0), torch.device("cuda", 0), torch.device("cpu")):
+        placing._stream(nn.Linear(8, 8), device, "leaf_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
+    assert ways == [(False, False), (True, True), (False, False)], "diffusers would pin the rest for a stream, and fail"
+
+
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
 async def test_a_load_that_runs_out_of_memory_goes_on_with_less(
     model: Model, photo: Path, engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch, kind: type[RuntimeError]
