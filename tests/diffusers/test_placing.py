@@ -11,12 +11,13 @@ import pytest
 import pytest_asyncio
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from engine_harness import Collected, Told, failing, job_of, pipe_of
 from numpy.typing import NDArray
 from torch import nn
 
 from clips.catalog import Model, Placement
-from clips.errors import MemberError, SetupError
+from clips.errors import CancelledError, MemberError, SetupError
 from generator.engines.diffusers import loading, placing
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.memory import GIB, MemoryPlan, Needs, ladder
@@ -234,6 +235,23 @@ def test_what_cannot_all_be_pinned_comes_to_the_gpu_without_a_stream(monkeypatch
     for device in (torch.device("cuda", 0), torch.device("cuda", 0), torch.device("cpu")):
         placing._stream(nn.Linear(8, 8), device, "leaf_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
     assert ways == [(False, False), (True, True), (False, False)], "diffusers would pin the rest for a stream, and fail"
+
+
+@pytest.mark.parametrize("fault", [CancelledError("the member cancelled"), RuntimeError("no such layer")])
+async def test_a_load_that_ends_early_keeps_no_weights_though_its_error_is_kept(
+    model: Model, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    weights: list[weakref.ref[torch.Tensor]] = []
+
+    def ended(pipe: WanImageToVideoPipeline, *_: object) -> None:
+        weights.extend(weakref.ref(weight) for weight in pipe.transformer.parameters())
+        raise fault
+
+    monkeypatch.setattr(loading, "place", ended)
+    with pytest.raises((CancelledError, SetupError)) as error:
+        await DiffusersEngine.load(model, "cpu", Told())
+    assert fault in {error.value, error.value.__cause__}
+    assert weights and all(weight() is None for weight in weights)
 
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])
