@@ -8,19 +8,16 @@ import logging
 from contextlib import ExitStack
 from typing import Self
 
-import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from numpy.typing import NDArray
-from PIL import Image
 
 from clips.catalog import Model, Placement, Speed
 from clips.domain import ClipSpec
 from clips.errors import MemberError, SetupError, ZoetropeError
 from clips.machine import free_ram
-from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.delivery import Delivery, fitted
 from generator.engines.diffusers.encodes import Encodes
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
@@ -29,7 +26,6 @@ from generator.engines.diffusers.loading import check_room, choose_device, load_
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.origins import find_all
-from generator.engines.diffusers.pictures import AT_ONCE, in_bytes
 from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down
 from generator.engines.diffusers.steering import StepBar, replaced
@@ -100,7 +96,7 @@ class Runner:
         Out of memory, the job goes on without a step cache, where it has one, and then once with less of everything on
         the GPU. Raises `MemberError` where that is still too much, what `wake` raises, and what context raises.
         """
-        delivery = _Delivery(job, sink, context)
+        delivery = Delivery(job, sink, context)
         self.wake()
         if self._attempt(job, delivery, context):
             return
@@ -192,7 +188,7 @@ class Runner:
         self._parked = False
         return True
 
-    def _attempt(self, job: Job, delivery: "_Delivery", context: Context) -> bool:
+    def _attempt(self, job: Job, delivery: Delivery, context: Context) -> bool:
         """Render what the delivery lacks; where a kernel fails that makes it faster, without those. False: out of
         memory.
         """
@@ -215,10 +211,10 @@ class Runner:
         free_memory(self._device)
         return self._attempt(job, delivery, context)
 
-    def _takes(self, job: Job, delivery: "_Delivery", context: Context) -> None:
+    def _takes(self, job: Job, delivery: Delivery, context: Context) -> None:
         self._family.check(job.plan, job.inputs.keys())
-        end_photo = _fitted(job, "end_photo") if "end_photo" in job.inputs else None
-        scene = self._family.scene(job.spec, job.plan, _fitted(job, "photo"), end_photo)
+        end_photo = fitted(job, "end_photo") if "end_photo" in job.inputs else None
+        scene = self._family.scene(job.spec, job.plan, fitted(job, "photo"), end_photo)
         updates = self._family.updates(scene)
         with ExitStack() as stack:
             stack.enter_context(self._encodes.reused(context))
@@ -263,66 +259,3 @@ class Runner:
         self._family.tile()
         self.plan = plan
         return True
-
-
-class _Delivery:
-    """A job's frames and sound on their way to the sink, each once: a second try leaves out what the first one sent."""
-
-    def __init__(self, job: Job, sink: Sink, context: Context) -> None:
-        self._plan = job.plan
-        self._sink = sink
-        self._context = context
-        self._sent = {take.index: 0 for take in job.takes}
-        self._sounded: set[int] = set()
-        self._take = -1
-        self._seen = 0
-
-    def complete(self, take: int) -> bool:
-        return self._sent[take] == self._plan.frames
-
-    def begin(self, take: int) -> None:
-        self._take, self._seen = take, 0
-        self.beat()
-
-    def beat(self) -> None:
-        """Tell how far the decode is, and end it if the take was cancelled."""
-        if self._take >= 0:
-            self._context.report("decode", sum(self._sent.values()), len(self._sent) * self._plan.frames)
-        self._context.raise_if_cancelled()
-
-    def frames(self, video: torch.Tensor) -> None:
-        """See `Out`."""
-        for made in in_bytes(video):
-            self._next(made)
-
-    def pictures(self, made: NDArray[np.uint8]) -> None:
-        """See `Out`."""
-        for first in range(0, len(made), AT_ONCE):
-            self._next(made[first : first + AT_ONCE])
-
-    def _next(self, frames: NDArray[np.uint8]) -> None:
-        first, self._seen = self._seen, self._seen + len(frames)
-        if self._seen > self._plan.frames or frames.shape[1:] != (self._plan.height, self._plan.width, 3):
-            raise ValueError(f"the model decoded {self._seen} frames of {frames.shape[1:]}, planned were {self._plan}")
-        new = frames[max(0, self._sent[self._take] - first) :]
-        if len(new):
-            self._sink.frames(self._take, new)
-            self._sent[self._take] += len(new)
-        self.beat()
-
-    def sound(self, samples: torch.Tensor, rate: int) -> None:
-        """See `Out`."""
-        if self._take not in self._sounded:
-            self._sink.sound(self._take, samples.float().cpu().numpy(), rate)
-            self._sounded.add(self._take)
-        self.beat()
-
-    def end(self) -> None:
-        if self._seen != self._plan.frames:
-            raise ValueError(f"the model decoded {self._seen} frames of {self._plan.frames}")
-        self._take = -1
-
-
-def _fitted(job: Job, name: str) -> Image.Image:
-    with Image.open(job.inputs[name]) as photo:
-        return fit_photo(photo.convert("RGB"), job.plan.width, job.plan.height, job.spec.fit)
