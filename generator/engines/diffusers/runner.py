@@ -76,7 +76,11 @@ class Runner:
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.reading)
         runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
-        runner.speed_up(choose_speed(speed, chosen), context)
+        try:
+            runner.speed_up(choose_speed(speed, chosen), context)
+        except BaseException:
+            runner.close()
+            raise
         return runner
 
     def speed_up(self, speed: Speed, context: Context) -> None:
