@@ -18,6 +18,7 @@ from torch import nn
 
 from clips.catalog import Model, Placement
 from clips.errors import CancelledError, MemberError, SetupError
+from generator.engines.base import NoRoomError
 from generator.engines.diffusers import loading, placing
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.memory import GIB, MemoryPlan, Needs, ladder
@@ -144,6 +145,26 @@ async def test_a_gpu_that_is_too_full_for_the_way_back_gets_a_leaner_plan(
     assert engine_on_a_gpu.vram == 0, "it gave up what it got"
     in_the_way.clear()
     assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole), "the GPU has room again"
+
+
+async def test_4_bits_that_could_not_be_placed_stay_where_they_are_and_make_no_room_for_themselves(
+    engine_on_a_gpu: DiffusersEngine, photo: Path, in_the_way: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(plan: MemoryPlan, _: torch.device) -> None:
+        raise NoRoomError(plan.vram, plan.ram)
+
+    monkeypatch.setattr("generator.engines.diffusers.runner.check_room", full)
+    runner = runner_of(engine_on_a_gpu)
+    runner._plans = ladder(NEEDS, quantiser=True)  # pyright: ignore[reportPrivateUsage]
+    runner.plan = next(plan for plan in runner._plans if plan.placement is Placement.QUANTISED)  # pyright: ignore[reportPrivateUsage]
+    in_the_way += out_of_memory(1)
+    with (
+        failing(pipe_of(engine_on_a_gpu).transformer, [torch.OutOfMemoryError("CUDA out of memory")]),
+        pytest.raises(MemberError, match="is too large for this GPU"),
+    ):
+        await clip_of(engine_on_a_gpu, photo)
+    assert (engine_on_a_gpu.vram, engine_on_a_gpu.ram) == (runner.plan.held, runner.plan.kept)
+    assert len(await clip_of(engine_on_a_gpu, photo)) == 13
 
 
 @pytest.mark.parametrize("step", ["park", "wake"])

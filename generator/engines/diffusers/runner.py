@@ -6,6 +6,7 @@ and the job alone: not on its neighbours, nor on what was rendered or cancelled 
 
 import logging
 from contextlib import ExitStack
+from enum import Enum, auto
 from typing import Self
 
 import torch
@@ -34,6 +35,14 @@ from generator.engines.diffusers.trial import reason_of, speed_up
 log = logging.getLogger(__name__)
 
 
+class _Outcome(Enum):
+    """How a try to render ended, if by nothing that ends the job."""
+
+    DONE = auto()
+    OUT_OF_MEMORY = auto()
+    LEVERS_FAILED = auto()
+
+
 class Runner:
     """A model on its device. All calls, `load` too, come from the same thread: which GPU and stream are in use, and
     whether gradients are computed, is each thread's own.
@@ -54,7 +63,7 @@ class Runner:
         self._pipe = pipe
         self._device = device
         self._plans = plans
-        self._parked = False
+        self._placed = True
         self._levers = Levers()
         self._encodes = Encodes(family.encoders())
         self.plan = plan
@@ -102,18 +111,18 @@ class Runner:
         """
         delivery = Delivery(job, sink, context)
         self.wake()
-        if self._attempt(job, delivery, context):
-            return
-        if self._go_without_cache() and self._attempt(job, delivery, context):
-            return
-        if self._go_lean() and self._return() and self._attempt(job, delivery, context):
-            return
-        free_memory(self._device)
-        plan = job.plan
-        raise MemberError(
-            f"{plan.width}x{plan.height} with {plan.frames} frames is too large for this GPU. Take a shorter clip or a "
-            "smaller size, or another model."
-        )
+        ways_down = iter((self._go_without_cache, lambda: self._go_lean() and self._return()))
+        while (outcome := self._attempt(job, delivery, context)) is not _Outcome.DONE:
+            if outcome is _Outcome.LEVERS_FAILED:
+                self._levers = slow_down(self._pipe)
+                free_memory(self._device)
+            elif not any(go() for go in ways_down):  # each is gone once a job
+                free_memory(self._device)
+                plan = job.plan
+                raise MemberError(
+                    f"{plan.width}x{plan.height} with {plan.frames} frames is too large for this GPU. Take a shorter "
+                    "clip or a smaller size, or another model."
+                )
 
     def close(self) -> None:
         """Give the memory back. Nothing can be rendered after it."""
@@ -124,12 +133,12 @@ class Runner:
     @property
     def vram(self) -> int:
         """Bytes on the GPU between renders."""
-        return 0 if self._parked else self.plan.held
+        return 0 if self._in_ram else self.plan.held
 
     @property
     def ram(self) -> int:
         """Bytes in RAM between renders."""
-        return self.plan.kept + (self.plan.held if self._parked else 0)
+        return self.plan.kept + (self.plan.held if self._in_ram else 0)
 
     @property
     def manner(self) -> dict[str, str]:
@@ -153,20 +162,26 @@ class Runner:
 
     def park(self) -> None:
         """Leave the GPU to others until `wake`."""
-        if not self._parked:
-            self._parked = True  # first: whatever fails half-way, `wake` has to place all of it again
+        if self._placed:
+            self._placed = False  # first: whatever fails half-way, `wake` has to place all of it again
             self._leave()
 
     def wake(self) -> None:
         """Take the GPU back, by a leaner plan where it is too full by now. Raises `NoRoomError` as loading does,
         `SetupError` where no plan is lean enough.
         """
-        if not self._parked:
+        if self._placed:
             return
         self._leave()  # what a failure left there would count as another's
-        check_room(self.plan, self._device)
+        if self.can_park:  # else its own weights would
+            check_room(self.plan, self._device)
         if not self._return():
             raise SetupError(f"The GPU is too full for {self._model.title}. End what else runs on it, and try again.")
+
+    @property
+    def _in_ram(self) -> bool:
+        """Whether all of it waits there for `wake`."""
+        return self.can_park and not self._placed
 
     def _leave(self) -> None:
         if self.can_park:
@@ -175,13 +190,13 @@ class Runner:
 
     def _return(self) -> bool:
         """Place it by its plan or the first leaner one for which there is room. False: there is none."""
-        while not self._placed():
+        while not self._place():
             if not self._go_lean():
                 self._leave()
                 return False
         return True
 
-    def _placed(self) -> bool:
+    def _place(self) -> bool:
         """Place it by its plan. False: out of memory, and parts of it may be anywhere."""
         try:
             place(self._pipe, self.plan, self._device)
@@ -189,13 +204,11 @@ class Runner:
             if is_out_of_memory(error):
                 return False
             raise
-        self._parked = False
+        self._placed = True
         return True
 
-    def _attempt(self, job: Job, delivery: Delivery, context: Context) -> bool:
-        """Render what the delivery lacks; where a kernel fails that makes it faster, without those. False: out of
-        memory.
-        """
+    def _attempt(self, job: Job, delivery: Delivery, context: Context) -> "_Outcome":
+        """Render what the delivery lacks. Raises what is no fault of memory or levers."""
         try:
             with torch.no_grad():
                 self._takes(job, delivery, context)
@@ -203,17 +216,14 @@ class Runner:
             raise
         except Exception as error:  # kernels and compilers fail in ways of their own, and some at certain sizes only
             if is_out_of_memory(error):
-                return False
+                return _Outcome.OUT_OF_MEMORY
             if not self._levers.pulled or is_fatal(error):
                 raise
             log.warning("%s goes on without %s: %s", self._model.name, self._levers.said, reason_of(error))
-        else:
-            return True
+            return _Outcome.LEVERS_FAILED
         finally:
             self._pipe.maybe_free_model_hooks()  # or step caches of a broken-off render leak into the next one
-        self._levers = slow_down(self._pipe)
-        free_memory(self._device)
-        return self._attempt(job, delivery, context)
+        return _Outcome.DONE
 
     def _takes(self, job: Job, delivery: Delivery, context: Context) -> None:
         self._family.check(job.plan, job.inputs.keys())
@@ -256,7 +266,7 @@ class Runner:
         if plan is None:
             return False
         log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
-        self._parked = True
+        self._placed = False
         self._encodes.forget()  # tiles encode to slightly other numbers
         free_memory(self._device)
         self._levers = slow_down(self._pipe)
