@@ -16,6 +16,7 @@ from diffusers.models.attention_dispatch import AttentionBackendName
 from engine_harness import Collected, Told, failing, job_of
 from families import FAMILIES
 from torch import fx, nn
+from torch.fx.experimental import _config as shapes_config
 from torch.nn.functional import scaled_dot_product_attention
 
 from clips.catalog import Catalog, EngineKind, Model, Speed
@@ -178,6 +179,26 @@ def test_a_load_cancelled_in_its_warm_up_gives_the_weights_back(shelf: Path, mon
         loaded(COMPILED[0], shelf, told)
     assert weights and all(weight() is None for weight in weights)
     assert error.value.__traceback__, "which still refers to all that the load had at hand"
+
+
+@pytest.mark.usefixtures("plain_compiler")
+def test_what_only_a_render_compiles_is_compiled_for_every_shape_too(shelf: Path, photo: Path) -> None:
+    def settings() -> tuple[int, bool]:
+        limit = torch._dynamo.config.recompile_limit  # pyright: ignore[reportPrivateUsage]
+        return limit, shapes_config.use_duck_shape
+
+    runner, usual, seen = loaded(COMPILED[0], shelf), settings(), set[tuple[int, bool]]()
+    network_of(runner).register_forward_pre_hook(lambda *_: seen.add(settings()))
+    plan = clips_to_try(runner._model)[0]  # pyright: ignore[reportPrivateUsage]
+    runner.render(job_of(photo, 7, plan=plan), Collected(), Told())
+    assert seen == {usual}, "nothing is compiled"
+    seen.clear()
+    with failing(network_of(runner), [torch.OutOfMemoryError("CUDA out of memory")]):
+        warmed(runner, Told())
+    seen.clear()
+    runner.render(job_of(photo, 7, plan=plan), Collected(), Told())
+    assert seen == {(64, False)}
+    assert settings() == usual
 
 
 @pytest.mark.usefixtures("plain_compiler")

@@ -5,7 +5,7 @@ and the job alone: not on its neighbours, nor on what was rendered or cancelled 
 """
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from enum import Enum, auto
 from typing import Self
 
@@ -30,7 +30,7 @@ from generator.engines.diffusers.origins import find_all
 from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down
 from generator.engines.diffusers.steering import StepBar, replaced
-from generator.engines.diffusers.trial import reason_of, speed_up
+from generator.engines.diffusers.trial import for_every_shape, reason_of, speed_up
 
 log = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ class Runner:
     def _attempt(self, job: Job, delivery: Delivery, context: Context) -> "_Outcome":
         """Render what the delivery lacks. Raises what is no fault of memory or levers."""
         try:
-            with torch.no_grad():
+            with torch.no_grad(), for_every_shape() if self._levers.compiled else nullcontext():
                 self._takes(job, delivery, context)
         except (ZoetropeError, OSError):
             raise

@@ -94,7 +94,7 @@ class _Trial:
     def _works(self, wish: Levers, scenes: Sequence[Scene], bar: type[StepBar]) -> bool:
         try:
             self._pull(wish)
-            with torch.no_grad(), _for_every_shape():
+            with torch.no_grad(), for_every_shape():
                 self._render(scenes, bar)
         except ZoetropeError:
             raise
@@ -160,9 +160,9 @@ def _scene(model: Model, family: Family[DiffusionPipeline], plan: Plan) -> Scene
 
 
 @contextmanager
-def _for_every_shape() -> Generator[None]:
+def for_every_shape() -> Generator[None]:
     """Within it the compiler takes no two sides that happen to be as long for the same one, and makes as many graphs
-    as it needs.
+    as it needs. For renders too: they compile what the trial had no memory for.
     """
     shapes = shapes_config.patch(use_duck_shape=False)  # pyright: ignore[reportAttributeAccessIssue] - made at run time
     graphs = torch._dynamo.config.patch(recompile_limit=_MOST_GRAPHS)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - public but for its name
