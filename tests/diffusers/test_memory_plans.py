@@ -1,9 +1,12 @@
 """Which way of placing a model each card gets, from the sizes of the real checkpoints."""
 
+import weakref
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from clips.catalog import Catalog, Placement
 from clips.errors import SetupError
@@ -83,7 +86,7 @@ def test_in_8_bits_a_denoiser_is_whole_once_where_there_is_room_for_it() -> None
 
 @pytest.mark.parametrize("free", [96, 64, 12])
 def test_a_plan_does_not_depend_on_what_waits_in_ram(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
-    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(loading, "free_memory", lambda _: None)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (48 * GIB, 48 * GIB))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 0)
     monkeypatch.setattr(loading, "free_ram", lambda: free * GIB)
@@ -95,6 +98,25 @@ def test_a_plan_does_not_depend_on_what_waits_in_ram(monkeypatch: pytest.MonkeyP
     with pytest.raises(NoRoomError, match=r"it needs about 64\.\d GiB of RAM") as need:
         choose_plan(model, plans, device, (96 - free) * GIB)
     assert need.value.vram == 0, "on the GPU there is room"
+
+
+def test_weights_that_refer_to_each_other_are_gone_before_room_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held() -> int:
+        return 0 if weight() is None else 40 * GIB
+
+    monkeypatch.setattr(loading, "free_ram", lambda: 96 * GIB)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: None)
+    monkeypatch.setattr(torch.accelerator, "empty_host_cache", lambda: None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (48 * GIB - held(), 48 * GIB))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: held())
+    model = Catalog.load().find("wan-2.2-ti2v-5b")
+    plans = ladder(needs_to_render(model.name), quantiser=False)
+    left = nn.Linear(1, 1)
+    vars(left)["itself"] = left
+    weight = weakref.ref(left.weight)
+    del left
+    assert held(), "till somebody looks for it"
+    assert choose_plan(model, plans, torch.device("cuda")).placement is Placement.WHOLE
 
 
 def test_a_wished_way_is_taken_even_where_another_fits_better() -> None:

@@ -11,12 +11,14 @@ import pytest
 import pytest_asyncio
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from engine_harness import Collected, Told, failing, job_of, pipe_of
 from numpy.typing import NDArray
 from torch import nn
 
 from clips.catalog import Model, Placement
-from clips.errors import MemberError, SetupError
+from clips.errors import CancelledError, MemberError, SetupError
+from generator.engines.base import NoRoomError
 from generator.engines.diffusers import loading, placing
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.memory import GIB, MemoryPlan, Needs, ladder
@@ -145,6 +147,26 @@ async def test_a_gpu_that_is_too_full_for_the_way_back_gets_a_leaner_plan(
     assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole), "the GPU has room again"
 
 
+async def test_4_bits_that_could_not_be_placed_stay_where_they_are_and_make_no_room_for_themselves(
+    engine_on_a_gpu: DiffusersEngine, photo: Path, in_the_way: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(plan: MemoryPlan, _: torch.device) -> None:
+        raise NoRoomError(plan.vram, plan.ram)
+
+    monkeypatch.setattr("generator.engines.diffusers.runner.check_room", full)
+    runner = runner_of(engine_on_a_gpu)
+    runner._plans = ladder(NEEDS, quantiser=True)  # pyright: ignore[reportPrivateUsage]
+    runner.plan = next(plan for plan in runner._plans if plan.placement is Placement.QUANTISED)  # pyright: ignore[reportPrivateUsage]
+    in_the_way += out_of_memory(1)
+    with (
+        failing(pipe_of(engine_on_a_gpu).transformer, [torch.OutOfMemoryError("CUDA out of memory")]),
+        pytest.raises(MemberError, match="is too large for this GPU"),
+    ):
+        await clip_of(engine_on_a_gpu, photo)
+    assert (engine_on_a_gpu.vram, engine_on_a_gpu.ram) == (runner.plan.held, runner.plan.kept)
+    assert len(await clip_of(engine_on_a_gpu, photo)) == 13
+
+
 @pytest.mark.parametrize("step", ["park", "wake"])
 async def test_what_failed_half_way_is_placed_again_before_it_renders(
     engine_on_a_gpu: DiffusersEngine, photo: Path, in_the_way: Fails, monkeypatch: pytest.MonkeyPatch, step: str
@@ -214,6 +236,43 @@ def test_what_is_streamed_is_pinned_weight_by_weight(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(placing, "apply_group_offloading", stream)
     placing._stream(part, torch.device("cuda", 0), "block_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
     assert streamed == [part]
+
+
+def test_what_cannot_all_be_pinned_comes_to_the_gpu_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned, ways = list[torch.Tensor](), list[tuple[object, object]]()
+    errors = [torch.AcceleratorError("CUDA error: out of memory")]
+
+    def pin(tensor: torch.Tensor) -> torch.Tensor:
+        if pinned and errors:
+            raise errors.pop()
+        pinned.append(tensor)
+        return tensor
+
+    def stream(_: nn.Module, *, use_stream: bool, non_blocking: bool, **__: object) -> None:
+        ways.append((use_stream, non_blocking))
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    monkeypatch.setattr(placing, "apply_group_offloading", stream)
+    for device in (torch.device("cuda", 0), torch.device("cuda", 0), torch.device("cpu")):
+        placing._stream(nn.Linear(8, 8), device, "leaf_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
+    assert ways == [(False, False), (True, True), (False, False)], "diffusers would pin the rest for a stream, and fail"
+
+
+@pytest.mark.parametrize("fault", [CancelledError("the member cancelled"), RuntimeError("no such layer")])
+async def test_a_load_that_ends_early_keeps_no_weights_though_its_error_is_kept(
+    model: Model, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    weights: list[weakref.ref[torch.Tensor]] = []
+
+    def ended(pipe: WanImageToVideoPipeline, *_: object) -> None:
+        weights.extend(weakref.ref(weight) for weight in pipe.transformer.parameters())
+        raise fault
+
+    monkeypatch.setattr(loading, "place", ended)
+    with pytest.raises((CancelledError, SetupError)) as error:
+        await DiffusersEngine.load(model, "cpu", Told())
+    assert fault in {error.value, error.value.__cause__}
+    assert weights and all(weight() is None for weight in weights)
 
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, RuntimeError])

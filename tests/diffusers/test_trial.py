@@ -1,10 +1,12 @@
 """A model warmed up: what is compiled is compiled before a member waits, for all sizes, aspects and lengths."""
 
 import logging
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,15 +16,18 @@ from diffusers.models.attention_dispatch import AttentionBackendName
 from engine_harness import Collected, Told, failing, job_of
 from families import FAMILIES
 from torch import fx, nn
+from torch.fx.experimental import _config as shapes_config
 from torch.nn.functional import scaled_dot_product_attention
 
-from clips.catalog import Catalog, EngineKind, Speed
+from clips.catalog import Catalog, EngineKind, Model, Speed
 from clips.domain import ClipSpec, Size
 from clips.errors import CancelledError
 from clips.lengths import FrameRule
+from generator.engines.diffusers import runner as runner_module
 from generator.engines.diffusers import speed
+from generator.engines.diffusers.family import Family
 from generator.engines.diffusers.runner import Runner
-from generator.engines.diffusers.trial import clips_to_try
+from generator.engines.diffusers.trial import clips_to_try, speed_up
 
 TINIES = {tiny.entry: tiny for tiny in FAMILIES}
 COMPILED = ("wan-2.1-i2v-480p", "ltx-video-0.9.5", "hunyuan-1.5-480p", "hunyuan-i2v")
@@ -87,7 +92,7 @@ def flash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(speed._ATTENTION, Speed.BALANCED, ("flash", "_native_cudnn"))  # pyright: ignore[reportPrivateUsage]
 
 
-def loaded(entry: str, folder: Path, **changes: object) -> Runner:
+def loaded(entry: str, folder: Path, told: Told | None = None, **changes: object) -> Runner:
     """A tiny model with two sizes and five lengths."""
     tiny = TINIES[entry]
     model = tiny.model(tiny.saved(folder))
@@ -99,7 +104,7 @@ def loaded(entry: str, folder: Path, **changes: object) -> Runner:
         "price": {Size.P480: 1.0, Size.P720: 1.0},
         "frames": FrameRule(offset=1, step=step, min=1 + step, max=1 + 5 * step),
     }
-    return Runner.load(model.model_copy(update={**small, **changes}), "cpu", Told())
+    return Runner.load(model.model_copy(update={**small, **changes}), "cpu", told or Told())
 
 
 def warmed(runner: Runner, told: Told) -> None:
@@ -157,6 +162,43 @@ def test_a_cancel_ends_the_warm_up_after_a_step(shelf: Path) -> None:
     with pytest.raises(CancelledError):
         warmed(runner, told)
     assert told.reports[-1] == ("warm", 3, 4)
+
+
+@pytest.mark.usefixtures("plain_compiler")
+def test_a_load_cancelled_in_its_warm_up_gives_the_weights_back(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights: list[weakref.ref[torch.Tensor]] = []
+
+    def noted(model: Model, family: Family[Any], pipe: Any, *rest: Any) -> speed.Levers:
+        weights.extend(weakref.ref(weight) for weight in pipe.transformer.parameters())
+        return speed_up(model, family, pipe, *rest)
+
+    monkeypatch.setattr(runner_module, "choose_speed", lambda *_: Speed.BALANCED)
+    monkeypatch.setattr(runner_module, "speed_up", noted)
+    told = Told(cancel_at=lambda report: report == ("warm", 3, 4))
+    with pytest.raises(CancelledError) as error:
+        loaded(COMPILED[0], shelf, told)
+    assert weights and all(weight() is None for weight in weights)
+    assert error.value.__traceback__, "which still refers to all that the load had at hand"
+
+
+@pytest.mark.usefixtures("plain_compiler")
+def test_what_only_a_render_compiles_is_compiled_for_every_shape_too(shelf: Path, photo: Path) -> None:
+    def settings() -> tuple[int, bool]:
+        limit = torch._dynamo.config.recompile_limit  # pyright: ignore[reportPrivateUsage]
+        return limit, shapes_config.use_duck_shape
+
+    runner, usual, seen = loaded(COMPILED[0], shelf), settings(), set[tuple[int, bool]]()
+    network_of(runner).register_forward_pre_hook(lambda *_: seen.add(settings()))
+    plan = clips_to_try(runner._model)[0]  # pyright: ignore[reportPrivateUsage]
+    runner.render(job_of(photo, 7, plan=plan), Collected(), Told())
+    assert seen == {usual}, "nothing is compiled"
+    seen.clear()
+    with failing(network_of(runner), [torch.OutOfMemoryError("CUDA out of memory")]):
+        warmed(runner, Told())
+    seen.clear()
+    runner.render(job_of(photo, 7, plan=plan), Collected(), Told())
+    assert seen == {(64, False)}
+    assert settings() == usual
 
 
 @pytest.mark.usefixtures("plain_compiler")

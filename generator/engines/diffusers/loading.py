@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
+from traceback import clear_frames
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -85,7 +86,7 @@ def choose_plan(model: Model, plans: tuple[MemoryPlan, ...], device: torch.devic
             raise NoRoomError(0, plan.ram)
         return plan
     check_wish(model, plans)
-    torch.cuda.empty_cache()
+    free_memory(device)  # a model that is gone may still be held by references in a circle
     free, _ = torch.cuda.mem_get_info(device)
     plan = choose(plans, free + torch.cuda.memory_reserved(device), free_ram() + others, model.memory)
     check_room(plan, device)
@@ -148,16 +149,24 @@ def load_as_planned(
         log.info("%s goes onto %s %s.", model.name, device, plan.said)
         try:
             return load_pipeline(family, sources, device, plan, begin), plan
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except BaseException as error:
+            _let_go(error)
+            free_memory(device)
+            if not isinstance(error, RuntimeError | MemoryError) or not is_out_of_memory(error):
                 raise
             log.warning("%s ran out of memory while it was loaded: %s", model.name, str(error))
-        # The error is gone, and with it all that its trace referred to: only now is that memory free.
-        free_memory(device)
         plan = leaner(plans, plan, free_ram() + others)
         if plan:
             _check_ram(plan, others)
     raise SetupError(f"The GPU is too full for {model.title}. End what else runs on it, and try again.")
+
+
+def _let_go(error: BaseException) -> None:
+    """Forget what the frames that it ended refer to, such as weights: whoever has the error would keep those."""
+    met: BaseException | None = error
+    while met is not None:
+        clear_frames(met.__traceback__)
+        met = met.__context__
 
 
 def load_pipeline(

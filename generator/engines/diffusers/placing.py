@@ -116,30 +116,30 @@ def in_4_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
 def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
     """Its layers come to the GPU one after another, the next while one works, and go back to RAM."""
     on_gpu = device.type == "cuda"
-    if on_gpu:
-        _pin(part)  # weight by weight: diffusers pins a copy of all blocks before it lets go of the first
+    # Weight by weight: diffusers pins a copy of all blocks before it lets go of the first. With a stream it would pin
+    # whatever is not, and fail where no more can be.
+    streams = on_gpu and _pin(nn.Module.to(part, _CPU))
     apply_group_offloading(
         part,
         onload_device=device,
         offload_device=_CPU,
         offload_type=kind,
         num_blocks_per_group=1 if kind == "block_level" else None,
-        non_blocking=on_gpu,
-        use_stream=on_gpu,
+        non_blocking=streams,
+        use_stream=streams,
     )
 
 
-def _pin(part: nn.Module) -> None:
-    """Make the way to the GPU quick. Where the system pins no more memory, it is as good a way, and slower."""
+def _pin(part: nn.Module) -> bool:
+    """Make the way from RAM to the GPU quick. False: the system pins no more memory, and the way is a slower one."""
     for tensor in part.parameters():
-        if tensor.device != _CPU:
-            continue
         try:
             tensor.data = tensor.data.pin_memory()
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-            return
+            return False
+    return True
 
 
 def _is_quantised(part: nn.Module) -> bool:

@@ -5,22 +5,20 @@ and the job alone: not on its neighbours, nor on what was rendered or cancelled 
 """
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from enum import Enum, auto
 from typing import Self
 
-import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from numpy.typing import NDArray
-from PIL import Image
 
 from clips.catalog import Model, Placement, Speed
 from clips.domain import ClipSpec
 from clips.errors import MemberError, SetupError, ZoetropeError
 from clips.machine import free_ram
-from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
+from generator.engines.diffusers.delivery import Delivery, fitted
 from generator.engines.diffusers.encodes import Encodes
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
@@ -29,13 +27,20 @@ from generator.engines.diffusers.loading import check_room, choose_device, load_
 from generator.engines.diffusers.memory import MemoryPlan, leaner
 from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.origins import find_all
-from generator.engines.diffusers.pictures import AT_ONCE, in_bytes
 from generator.engines.diffusers.placing import park, place, scrap
 from generator.engines.diffusers.speed import Levers, choose_speed, drop_cache, slow_down
 from generator.engines.diffusers.steering import StepBar, replaced
-from generator.engines.diffusers.trial import reason_of, speed_up
+from generator.engines.diffusers.trial import for_every_shape, reason_of, speed_up
 
 log = logging.getLogger(__name__)
+
+
+class _Outcome(Enum):
+    """How a try to render ended, if by nothing that ends the job."""
+
+    DONE = auto()
+    OUT_OF_MEMORY = auto()
+    LEVERS_FAILED = auto()
 
 
 class Runner:
@@ -58,7 +63,7 @@ class Runner:
         self._pipe = pipe
         self._device = device
         self._plans = plans
-        self._parked = False
+        self._placed = True
         self._levers = Levers()
         self._encodes = Encodes(family.encoders())
         self.plan = plan
@@ -80,7 +85,11 @@ class Runner:
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.reading)
         runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
-        runner.speed_up(choose_speed(speed, chosen), context)
+        try:
+            runner.speed_up(choose_speed(speed, chosen), context)
+        except BaseException:
+            runner.close()
+            raise
         return runner
 
     def speed_up(self, speed: Speed, context: Context) -> None:
@@ -100,20 +109,20 @@ class Runner:
         Out of memory, the job goes on without a step cache, where it has one, and then once with less of everything on
         the GPU. Raises `MemberError` where that is still too much, what `wake` raises, and what context raises.
         """
-        delivery = _Delivery(job, sink, context)
+        delivery = Delivery(job, sink, context)
         self.wake()
-        if self._attempt(job, delivery, context):
-            return
-        if self._go_without_cache() and self._attempt(job, delivery, context):
-            return
-        if self._go_lean() and self._return() and self._attempt(job, delivery, context):
-            return
-        free_memory(self._device)
-        plan = job.plan
-        raise MemberError(
-            f"{plan.width}x{plan.height} with {plan.frames} frames is too large for this GPU. Take a shorter clip or a "
-            "smaller size, or another model."
-        )
+        ways_down = iter((self._go_without_cache, lambda: self._go_lean() and self._return()))
+        while (outcome := self._attempt(job, delivery, context)) is not _Outcome.DONE:
+            if outcome is _Outcome.LEVERS_FAILED:
+                self._levers = slow_down(self._pipe)
+                free_memory(self._device)
+            elif not any(go() for go in ways_down):  # each is gone once a job
+                free_memory(self._device)
+                plan = job.plan
+                raise MemberError(
+                    f"{plan.width}x{plan.height} with {plan.frames} frames is too large for this GPU. Take a shorter "
+                    "clip or a smaller size, or another model."
+                )
 
     def close(self) -> None:
         """Give the memory back. Nothing can be rendered after it."""
@@ -124,12 +133,12 @@ class Runner:
     @property
     def vram(self) -> int:
         """Bytes on the GPU between renders."""
-        return 0 if self._parked else self.plan.held
+        return 0 if self._in_ram else self.plan.held
 
     @property
     def ram(self) -> int:
         """Bytes in RAM between renders."""
-        return self.plan.kept + (self.plan.held if self._parked else 0)
+        return self.plan.kept + (self.plan.held if self._in_ram else 0)
 
     @property
     def manner(self) -> dict[str, str]:
@@ -153,20 +162,26 @@ class Runner:
 
     def park(self) -> None:
         """Leave the GPU to others until `wake`."""
-        if not self._parked:
-            self._parked = True  # first: whatever fails half-way, `wake` has to place all of it again
+        if self._placed:
+            self._placed = False  # first: whatever fails half-way, `wake` has to place all of it again
             self._leave()
 
     def wake(self) -> None:
         """Take the GPU back, by a leaner plan where it is too full by now. Raises `NoRoomError` as loading does,
         `SetupError` where no plan is lean enough.
         """
-        if not self._parked:
+        if self._placed:
             return
         self._leave()  # what a failure left there would count as another's
-        check_room(self.plan, self._device)
+        if self.can_park:  # else its own weights would
+            check_room(self.plan, self._device)
         if not self._return():
             raise SetupError(f"The GPU is too full for {self._model.title}. End what else runs on it, and try again.")
+
+    @property
+    def _in_ram(self) -> bool:
+        """Whether all of it waits there for `wake`."""
+        return self.can_park and not self._placed
 
     def _leave(self) -> None:
         if self.can_park:
@@ -175,13 +190,13 @@ class Runner:
 
     def _return(self) -> bool:
         """Place it by its plan or the first leaner one for which there is room. False: there is none."""
-        while not self._placed():
+        while not self._place():
             if not self._go_lean():
                 self._leave()
                 return False
         return True
 
-    def _placed(self) -> bool:
+    def _place(self) -> bool:
         """Place it by its plan. False: out of memory, and parts of it may be anywhere."""
         try:
             place(self._pipe, self.plan, self._device)
@@ -189,36 +204,31 @@ class Runner:
             if is_out_of_memory(error):
                 return False
             raise
-        self._parked = False
+        self._placed = True
         return True
 
-    def _attempt(self, job: Job, delivery: "_Delivery", context: Context) -> bool:
-        """Render what the delivery lacks; where a kernel fails that makes it faster, without those. False: out of
-        memory.
-        """
+    def _attempt(self, job: Job, delivery: Delivery, context: Context) -> "_Outcome":
+        """Render what the delivery lacks. Raises what is no fault of memory or levers."""
         try:
-            with torch.no_grad():
+            with torch.no_grad(), for_every_shape() if self._levers.compiled else nullcontext():
                 self._takes(job, delivery, context)
         except (ZoetropeError, OSError):
             raise
         except Exception as error:  # kernels and compilers fail in ways of their own, and some at certain sizes only
             if is_out_of_memory(error):
-                return False
+                return _Outcome.OUT_OF_MEMORY
             if not self._levers.pulled or is_fatal(error):
                 raise
             log.warning("%s goes on without %s: %s", self._model.name, self._levers.said, reason_of(error))
-        else:
-            return True
+            return _Outcome.LEVERS_FAILED
         finally:
             self._pipe.maybe_free_model_hooks()  # or step caches of a broken-off render leak into the next one
-        self._levers = slow_down(self._pipe)
-        free_memory(self._device)
-        return self._attempt(job, delivery, context)
+        return _Outcome.DONE
 
-    def _takes(self, job: Job, delivery: "_Delivery", context: Context) -> None:
+    def _takes(self, job: Job, delivery: Delivery, context: Context) -> None:
         self._family.check(job.plan, job.inputs.keys())
-        end_photo = _fitted(job, "end_photo") if "end_photo" in job.inputs else None
-        scene = self._family.scene(job.spec, job.plan, _fitted(job, "photo"), end_photo)
+        end_photo = fitted(job, "end_photo") if "end_photo" in job.inputs else None
+        scene = self._family.scene(job.spec, job.plan, fitted(job, "photo"), end_photo)
         updates = self._family.updates(scene)
         with ExitStack() as stack:
             stack.enter_context(self._encodes.reused(context))
@@ -256,73 +266,10 @@ class Runner:
         if plan is None:
             return False
         log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
-        self._parked = True
+        self._placed = False
         self._encodes.forget()  # tiles encode to slightly other numbers
         free_memory(self._device)
         self._levers = slow_down(self._pipe)
         self._family.tile()
         self.plan = plan
         return True
-
-
-class _Delivery:
-    """A job's frames and sound on their way to the sink, each once: a second try leaves out what the first one sent."""
-
-    def __init__(self, job: Job, sink: Sink, context: Context) -> None:
-        self._plan = job.plan
-        self._sink = sink
-        self._context = context
-        self._sent = {take.index: 0 for take in job.takes}
-        self._sounded: set[int] = set()
-        self._take = -1
-        self._seen = 0
-
-    def complete(self, take: int) -> bool:
-        return self._sent[take] == self._plan.frames
-
-    def begin(self, take: int) -> None:
-        self._take, self._seen = take, 0
-        self.beat()
-
-    def beat(self) -> None:
-        """Tell how far the decode is, and end it if the take was cancelled."""
-        if self._take >= 0:
-            self._context.report("decode", sum(self._sent.values()), len(self._sent) * self._plan.frames)
-        self._context.raise_if_cancelled()
-
-    def frames(self, video: torch.Tensor) -> None:
-        """See `Out`."""
-        for made in in_bytes(video):
-            self._next(made)
-
-    def pictures(self, made: NDArray[np.uint8]) -> None:
-        """See `Out`."""
-        for first in range(0, len(made), AT_ONCE):
-            self._next(made[first : first + AT_ONCE])
-
-    def _next(self, frames: NDArray[np.uint8]) -> None:
-        first, self._seen = self._seen, self._seen + len(frames)
-        if self._seen > self._plan.frames or frames.shape[1:] != (self._plan.height, self._plan.width, 3):
-            raise ValueError(f"the model decoded {self._seen} frames of {frames.shape[1:]}, planned were {self._plan}")
-        new = frames[max(0, self._sent[self._take] - first) :]
-        if len(new):
-            self._sink.frames(self._take, new)
-            self._sent[self._take] += len(new)
-        self.beat()
-
-    def sound(self, samples: torch.Tensor, rate: int) -> None:
-        """See `Out`."""
-        if self._take not in self._sounded:
-            self._sink.sound(self._take, samples.float().cpu().numpy(), rate)
-            self._sounded.add(self._take)
-        self.beat()
-
-    def end(self) -> None:
-        if self._seen != self._plan.frames:
-            raise ValueError(f"the model decoded {self._seen} frames of {self._plan.frames}")
-        self._take = -1
-
-
-def _fitted(job: Job, name: str) -> Image.Image:
-    with Image.open(job.inputs[name]) as photo:
-        return fit_photo(photo.convert("RGB"), job.plan.width, job.plan.height, job.spec.fit)

@@ -53,11 +53,13 @@ def speed_up(
     total = bool(offer.attention) + small * (offer.cache is not None) + all_of_them * offer.compiled
     trial = _Trial(model, family, pipe, context, total)
     # A kernel that lacks what the model asks of it, masks for one, says so in the first step, however small.
-    trial.take([replace(trial.levers, attention=kernel) for kernel in offer.attention], scenes[-1:], _FirstStep)
+    if offer.attention:
+        kernels = [replace(trial.levers, attention=kernel) for kernel in offer.attention]
+        trial.pull_first_that_works(kernels, scenes[-1:], 1, _FirstStep)
     if offer.cache is not None:
-        trial.take([replace(trial.levers, cache=offer.cache)], scenes[-1:])
+        trial.pull_first_that_works([replace(trial.levers, cache=offer.cache)], scenes[-1:], small)
     if offer.compiled:
-        trial.take([replace(trial.levers, compiled=True)], scenes)
+        trial.pull_first_that_works([replace(trial.levers, compiled=True)], scenes, all_of_them)
     return trial.levers
 
 
@@ -75,21 +77,24 @@ class _Trial:
         self._done = 0
         self._total = total
 
-    def take(self, wishes: Sequence[Levers], scenes: Sequence[Scene], bar: type[StepBar] = StepBar) -> None:
-        """Pull the first of the wishes that works."""
+    def pull_first_that_works(
+        self, wishes: Sequence[Levers], scenes: Sequence[Scene], steps: int, bar: type[StepBar] = StepBar
+    ) -> None:
+        """Pull the first of the wishes that works, or what was pulled before. However many are tried, they count as
+        so many steps.
+        """
         for wish in wishes:
             if self._works(wish, scenes, bar):
                 self.levers = wish
                 break
         else:
             self._pull(self.levers)
-        if wishes:
-            self._done += 1 if bar is _FirstStep else sum(map(self._family.updates, scenes))
+        self._done += steps
 
     def _works(self, wish: Levers, scenes: Sequence[Scene], bar: type[StepBar]) -> bool:
         try:
             self._pull(wish)
-            with torch.no_grad(), _for_every_shape():
+            with torch.no_grad(), for_every_shape():
                 self._render(scenes, bar)
         except ZoetropeError:
             raise
@@ -155,9 +160,9 @@ def _scene(model: Model, family: Family[DiffusionPipeline], plan: Plan) -> Scene
 
 
 @contextmanager
-def _for_every_shape() -> Generator[None]:
+def for_every_shape() -> Generator[None]:
     """Within it the compiler takes no two sides that happen to be as long for the same one, and makes as many graphs
-    as it needs.
+    as it needs. For renders too: they compile what the trial had no memory for.
     """
     shapes = shapes_config.patch(use_duck_shape=False)  # pyright: ignore[reportAttributeAccessIssue] - made at run time
     graphs = torch._dynamo.config.patch(recompile_limit=_MOST_GRAPHS)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - public but for its name
