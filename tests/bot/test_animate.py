@@ -66,6 +66,8 @@ async def test_a_length_that_the_model_has_nothing_near_to_is_asked_about(stage:
     answer = await stage.answer(juno, await stage.press(juno, question, "Make 3 takes of 3.57 s"))
     assert "3 takes with Stable Video Diffusion XT, 3.57 s each" in answer["content"]
     assert "You asked for" not in answer["content"]
+    again = await stage.answer(juno, await stage.press(juno, question, "Make 3 takes of 3.57 s"))
+    assert "You said yes to that before" in again["content"] and len(await stage.request_ids()) == 1
     free = await stage.animate(juno, lobby, length=2, takes=1, lane="relaxed")
     assert "1 take of that is free in the relaxed lane." in free["content"]
 
