@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from time import monotonic
@@ -26,6 +27,7 @@ from generator.heartbeat import Heartbeat, Identity
 from generator.stations import Station, offer
 from generator.stopping import Stopping
 from generator.takes import Workshop
+from tests.generator.rehearsal import SPEC, Rehearsed, frames, working
 from tests.generator.studio import BOUND, Studio
 
 SKETCH = Catalog.load().find("sketch")
@@ -88,6 +90,39 @@ async def test_a_load_that_fails_gives_the_take_back_until_it_can_be_loaded(
         keeping.cancel()
         stopping.ask()
         await work
+
+
+async def test_what_is_loaded_behind_a_closed_gate_is_not_claimed(room: Studio, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(worker, "_POLL", 0.1)
+    asked: list[str] = []
+
+    class Taken(Shelf):
+        """One of its models is in RAM and cannot come back to the GPU."""
+
+        @property
+        def loaded(self) -> list[str]:
+            return ["parked"]
+
+        async def engine(self, model: Model, context: Context) -> Engine:
+            asked.append(model.name)
+            return Rehearsed(frames)
+
+    async def check() -> None: ...
+
+    gate = Gate("parked", check)
+    gate.close("Another program has the GPU.")
+    shelf = Taken("cpu", gates={"parked": gate})
+    place = Station(
+        {name: SKETCH.model_copy(update={"name": name}) for name in ("parked", "other")}, shelf, gates=shelf.gates
+    )
+    await queue.announce(room.pool, uuid4(), "another", list(place.models), [])
+    parked = await room.ask(spec=replace(SPEC, model="parked"))
+    other = await room.ask(spec=replace(SPEC, model="other"), user_id=12)
+    async with working(room, shelf=shelf, models=dict(place.models), offered=place.offered):
+        await room.ended(other)
+        assert asked == ["other"]
+        await gate.examine()
+        await room.ended(parked)
 
 
 def test_a_look_at_a_dead_hub_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
