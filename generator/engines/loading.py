@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from threading import Lock
 from typing import NoReturn, TypeVar
 
 from clips.catalog import EngineKind, Model, Speed
@@ -24,6 +25,10 @@ _LIBRARIES = {
     EngineKind.REPLICATE: (),
     EngineKind.VIDEOS_API: (),
 }
+
+
+_looking = Lock()
+"""One check at a time: libraries that import their parts when first asked for them do not expect several threads."""
 
 
 def check_installed(model: Model) -> None:
@@ -55,10 +60,11 @@ def check_loadable(model: Model, device: str) -> None:
     """Raise `SetupError` or `RetryableError` where a load on this device would fail; it downloads no weights. Asks the
     hub, and imports the model's libraries: not for the event loop.
     """
-    from generator.engines.diffusers.readiness import check  # noqa: PLC0415 - only what is used is loaded
-
     try:
-        check(model, device)
+        with _looking:
+            from generator.engines.diffusers.readiness import check  # noqa: PLC0415 - only what is used is loaded
+
+            check(model, device)
     except (SetupError, RetryableError):
         raise
     except Exception as error:  # a library's, and about one model: the others go on
