@@ -11,7 +11,16 @@ from threading import Lock
 from typing import NoReturn, TypeVar
 
 from clips.catalog import EngineKind, Model, Speed
-from clips.errors import RetryableError, SetupError
+from clips.errors import (
+    CancelledError,
+    FatalEngineError,
+    LeaseLostError,
+    MemberError,
+    RetryableError,
+    SetupError,
+    StoppingError,
+    first_line,
+)
 from clips.machine import free_ram
 from generator.engines.base import Context, Engine, NoRoomError, Parkable
 from generator.engines.ends import aside
@@ -113,7 +122,8 @@ class Shelf:
     """The loaded engines, the last used last. As many as there is memory for: where one needs room on the GPU, those
     unused for longest wait in RAM; where RAM is short too, or they cannot be moved, they go.
 
-    A load that fails is no take's fault: it closes the model's gate, where it has one.
+    A load that fails is no take's fault: it closes the model's gate, where it has one, and costs no attempt until that
+    went on for a quarter of an hour, though the gate's check passed again and again.
     """
 
     def __init__(
@@ -137,14 +147,25 @@ class Shelf:
         return list(self._engines)
 
     async def engine(self, model: Model, context: Context) -> Engine:
-        """The model's engine, loaded first where it is not. Raises what loading and `context` raise."""
+        """The model's engine, loaded first where it is not. Raises what loading and `context` raise.
+
+        Behind a gate, a load that fails in a way that nobody foresaw raises as any that fails: `SetupError`, or
+        `SwitchedOffError`.
+        """
         gate = self.gates.get(model.name)
         if gate is None:
             return await self._ready(model, context)
         try:
             engine = await self._ready(model, context)
+        except (CancelledError, LeaseLostError, StoppingError, FatalEngineError, MemberError):
+            raise
         except (SetupError, RetryableError) as error:
-            raise gate.close(str(error)) from error
+            raise gate.refuse(error) from error
+        except Exception as error:  # a library's, or a fault of ours: all takes of the model would meet it
+            log.exception("%s cannot be loaded.", model.name)
+            raise gate.refuse(
+                SetupError(f"{model.title} cannot be loaded ({first_line(error)}). The log says more.")
+            ) from error
         gate.prove()
         return engine
 
