@@ -26,7 +26,7 @@ from courier.posting import Courier
 from courier.roads import logged_in
 from generator.companions import beside
 from generator.engines.loading import Shelf, check_installed, gates_of, pin_exactly
-from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
+from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity, name_of
 from generator.resting import Place, Resting
 from generator.stations import offer, stations
 from generator.stopping import Stopping
@@ -71,7 +71,7 @@ async def generate(settings: Settings) -> None:
     """
     catalog = Catalog.load(settings.catalog)
     models = wanted_models(settings, catalog)
-    identity = Identity(uuid4(), f"{socket.gethostname()}:{os.getpid()}", list(models))
+    identity = Identity(uuid4(), name_of(os.getpid()), list(models))
     lease = timedelta(seconds=settings.lease_seconds)
     stopping = Stopping(settings.stop_seconds)
     stopping.on_signals()
@@ -127,19 +127,24 @@ async def generate(settings: Settings) -> None:
             for place in places
         ]
         log.info("Generator %s runs %s.", identity.name, ", ".join(models))
-        await _work(workers)
+        await work(workers, stopping)
     log.info("Generator %s has stopped.", identity.name)
 
 
-async def _work(workers: Sequence[Worker]) -> None:
-    """Until all have ended, or one has failed."""
+async def work(workers: Sequence[Worker], stopping: Stopping) -> None:
+    """Until all have ended. Where one fails, the others are asked to end in good order; then its failure is raised."""
     tasks = [asyncio.create_task(worker.run()) for worker in workers]
     try:
-        await asyncio.gather(*tasks)
+        first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if not stopping.asked.is_set():
+            stopping.ask()
+        await asyncio.wait(tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+    for task in (*first, *tasks):
+        task.result()
 
 
 def wanted_models(settings: Settings, catalog: Catalog) -> Mapping[str, Model]:

@@ -8,6 +8,7 @@ of the database it tries again and again; the render goes on.
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ EXIT_AGAIN = 75
 _ANNOUNCE_EVERY = 10.0
 _LOOK_EVERY = 1.0
 _TROUBLE = (RetryableError, *OUTAGE)
+
+
+def name_of(pid: int) -> str:
+    """What a generator is called that is a process of this machine."""
+    return f"{socket.gethostname()}:{pid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,7 @@ class Heartbeat:
 
     async def _announce(self, pool: Pool) -> None:
         identity, offer = self._identity, self._offer()
+        gained = self._told is not None and not set(offer.models) <= set(self._told.models)
         self._told, self._told_at = offer, monotonic()
         await queue.announce(
             pool,
@@ -192,6 +199,8 @@ class Heartbeat:
             rooms=offer.rooms,
             troubles=offer.troubles,
         )
+        if gained:  # the queue wakes who waits for a new generator, not for an old one that can do more
+            await pool.execute("SELECT pg_notify($1, '')", queue.READY)
 
     async def _leave(self, pool: Pool) -> None:
         try:

@@ -129,12 +129,13 @@ class Worker:
             task.result()
 
     async def _claim(self) -> Claim | None:
+        offered = self._offered()
         try:
             return await queue.claim(
                 self._shop.pool,
                 self._identity.generator_id,
-                self._offered(),
-                self._shop.shelf.loaded,
+                offered,
+                [model for model in self._shop.shelf.loaded if model in offered],  # a gate closes on what is loaded too
                 self._lease,
                 begun=self._rests,
             )

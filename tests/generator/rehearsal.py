@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from uuid import uuid4
@@ -82,6 +82,7 @@ async def working(
     stop_seconds: float = 5,
     gate: Gate | None = None,
     resting: Resting | None = None,
+    offered: Callable[[], Sequence[str]] | None = None,
 ) -> AsyncGenerator[Stopping]:
     """A worker at work in this process. At the end it is told to stop and waited for."""
 
@@ -100,7 +101,9 @@ async def working(
         Heartbeat(room.dsn, identity, lease=lease, stall=timedelta(seconds=60)) as heartbeat,
     ):
         order = asyncio.create_task(keep_order(room.pool, lease))
-        worker = Worker(shop, heartbeat, identity, notices, stopping, lease=lease, gate=gate, resting=resting)
+        worker = Worker(
+            shop, heartbeat, identity, notices, stopping, lease=lease, gate=gate, resting=resting, offered=offered
+        )
         work = asyncio.create_task(worker.run())
         try:
             yield stopping
