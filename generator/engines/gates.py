@@ -61,6 +61,13 @@ class Gate:
             return self.close(str(error))
         return error
 
+    def refuse(self, error: ZoetropeError) -> ZoetropeError:
+        """Close after work that the check did not see would fail, and return what to raise: what gives the take back.
+        Once that went on for so long that the pause cannot grow, the error itself: no take is tried for ever.
+        """
+        switched_off = self.close(str(error))
+        return error if self._pause >= _LONGEST else switched_off
+
     def prove(self) -> None:
         """Work was taken: all is well, and the next trouble is a new one."""
         self._pause = self._first

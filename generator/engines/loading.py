@@ -7,10 +7,20 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
+from threading import Lock
 from typing import NoReturn, TypeVar
 
 from clips.catalog import EngineKind, Model, Speed
-from clips.errors import RetryableError, SetupError
+from clips.errors import (
+    CancelledError,
+    FatalEngineError,
+    LeaseLostError,
+    MemberError,
+    RetryableError,
+    SetupError,
+    StoppingError,
+    first_line,
+)
 from clips.machine import free_ram
 from generator.engines.base import Context, Engine, NoRoomError, Parkable
 from generator.engines.ends import aside
@@ -24,6 +34,10 @@ _LIBRARIES = {
     EngineKind.REPLICATE: (),
     EngineKind.VIDEOS_API: (),
 }
+
+
+_looking = Lock()
+"""One check at a time: libraries that import their parts when first asked for them do not expect several threads."""
 
 
 def check_installed(model: Model) -> None:
@@ -55,10 +69,11 @@ def check_loadable(model: Model, device: str) -> None:
     """Raise `SetupError` or `RetryableError` where a load on this device would fail; it downloads no weights. Asks the
     hub, and imports the model's libraries: not for the event loop.
     """
-    from generator.engines.diffusers.readiness import check  # noqa: PLC0415 - only what is used is loaded
-
     try:
-        check(model, device)
+        with _looking:
+            from generator.engines.diffusers.readiness import check  # noqa: PLC0415 - only what is used is loaded
+
+            check(model, device)
     except (SetupError, RetryableError):
         raise
     except Exception as error:  # a library's, and about one model: the others go on
@@ -107,7 +122,8 @@ class Shelf:
     """The loaded engines, the last used last. As many as there is memory for: where one needs room on the GPU, those
     unused for longest wait in RAM; where RAM is short too, or they cannot be moved, they go.
 
-    A load that fails is no take's fault: it closes the model's gate, where it has one.
+    A load that fails is no take's fault: it closes the model's gate, where it has one, and costs no attempt until that
+    went on for a quarter of an hour, though the gate's check passed again and again.
     """
 
     def __init__(
@@ -131,14 +147,25 @@ class Shelf:
         return list(self._engines)
 
     async def engine(self, model: Model, context: Context) -> Engine:
-        """The model's engine, loaded first where it is not. Raises what loading and `context` raise."""
+        """The model's engine, loaded first where it is not. Raises what loading and `context` raise.
+
+        Behind a gate, a load that fails in a way that nobody foresaw raises as any that fails: `SetupError`, or
+        `SwitchedOffError`.
+        """
         gate = self.gates.get(model.name)
         if gate is None:
             return await self._ready(model, context)
         try:
             engine = await self._ready(model, context)
+        except (CancelledError, LeaseLostError, StoppingError, FatalEngineError, MemberError):
+            raise
         except (SetupError, RetryableError) as error:
-            raise gate.close(str(error)) from error
+            raise gate.refuse(error) from error
+        except Exception as error:  # a library's, or a fault of ours: all takes of the model would meet it
+            log.exception("%s cannot be loaded.", model.name)
+            raise gate.refuse(
+                SetupError(f"{model.title} cannot be loaded ({first_line(error)}). The log says more.")
+            ) from error
         gate.prove()
         return engine
 

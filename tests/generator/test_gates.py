@@ -1,12 +1,14 @@
 """A model that does not load costs no take an attempt: its gate closes, the host is told, and it opens by itself."""
 
 import asyncio
+import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
-from time import monotonic
+from time import monotonic, sleep
+from types import SimpleNamespace
 from uuid import uuid4
 
 import pytest
@@ -15,10 +17,20 @@ from clips import queue
 from clips.catalog import Catalog, Model
 from clips.checkpoints import Checkpoints
 from clips.domain import TakeState
-from clips.errors import RetryableError, SetupError
+from clips.errors import (
+    CancelledError,
+    FatalEngineError,
+    LeaseLostError,
+    MemberError,
+    RetryableError,
+    SetupError,
+    StoppingError,
+    SwitchedOffError,
+)
 from clips.notices import listen
 from clips.postgres import Session
 from generator import worker
+from generator.engines import gates
 from generator.engines.base import Context, Engine
 from generator.engines.gates import Gate
 from generator.engines.loading import Shelf, gates_of, keep_gates
@@ -29,6 +41,7 @@ from generator.stopping import Stopping
 from generator.takes import Workshop
 from tests.generator.rehearsal import SPEC, Rehearsed, frames, working
 from tests.generator.studio import BOUND, Studio
+from tests.generator.test_loading import Indifferent
 
 SKETCH = Catalog.load().find("sketch")
 
@@ -92,6 +105,63 @@ async def test_a_load_that_fails_gives_the_take_back_until_it_can_be_loaded(
         await work
 
 
+async def test_a_load_that_never_succeeds_is_not_tried_for_ever(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gates, "_LONGEST", 0.04)
+    broken = SetupError("The weights are broken.")
+    mended = False
+
+    async def load(*_: object) -> Engine:
+        if mended:
+            return Rehearsed(frames)
+        raise broken
+
+    async def check() -> None: ...
+
+    gate = Gate("sketch", check, first=0.01)
+    shelf = Shelf("cpu", load=load, gates={"sketch": gate})
+    keeping = asyncio.create_task(gate.keep())
+
+    async def refusal() -> Exception:
+        await gate.opens()
+        with pytest.raises((SetupError, SwitchedOffError)) as caught:
+            await shelf.engine(SKETCH, Indifferent())
+        assert (gate.open, gate.trouble) == (False, "The weights are broken.")
+        return caught.value
+
+    kinds = [type(await refusal()) for _ in range(4)]
+    assert kinds == [SwitchedOffError, SwitchedOffError, SetupError, SetupError]
+    mended = True
+    await gate.opens()
+    await shelf.engine(SKETCH, Indifferent())
+    assert isinstance(gate.refuse(broken), SwitchedOffError), "it was mended: this is a new trouble"
+    keeping.cancel()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "trouble"),
+    [
+        (KeyError("vae"), SwitchedOffError, "Sketch cannot be loaded ('vae'). The log says more."),
+        (CancelledError(), CancelledError, None),
+        (LeaseLostError(), LeaseLostError, None),
+        (StoppingError(), StoppingError, None),
+        (FatalEngineError("CUDA"), FatalEngineError, None),
+        (MemberError("no"), MemberError, None),
+    ],
+)
+async def test_a_load_that_nobody_foresaw_closes_the_gate_but_an_end_does_not(
+    error: Exception, raised: type[Exception], trouble: str | None
+):
+    async def load(*_: object) -> Engine:
+        raise error
+
+    async def check() -> None: ...
+
+    gate = Gate("sketch", check)
+    with pytest.raises(raised) as caught:
+        await Shelf("cpu", load=load, gates={"sketch": gate}).engine(SKETCH, Indifferent())
+    assert (type(caught.value), gate.trouble) == (raised, trouble)
+
+
 async def test_what_is_loaded_behind_a_closed_gate_is_not_claimed(room: Studio, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(worker, "_POLL", 0.1)
     asked: list[str] = []
@@ -152,3 +222,28 @@ async def test_what_a_look_raises_closes_the_gate(monkeypatch: pytest.MonkeyPatc
     [gate] = gates_of([Catalog.load().find("wan-2.2-ti2v-5b")], "cpu").values()
     await gate.examine()
     assert (gate.open, gate.trouble) == (False, "no such weights")
+
+
+async def test_one_look_is_had_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking: list[str] = []
+    most = 0
+
+    def check(model: Model, _: str) -> None:
+        nonlocal most
+        looking.append(model.name)
+        most = max(most, len(looking))
+        sleep(0.05)
+        looking.remove(model.name)
+
+    monkeypatch.setitem(sys.modules, "generator.engines.diffusers.readiness", SimpleNamespace(check=check))
+    models = [Catalog.load().find("wan-2.2-ti2v-5b").model_copy(update={"name": name}) for name in "abc"]
+    found = gates_of(models, "cpu").values()
+    await asyncio.gather(*(gate.examine() for gate in found))
+    assert most == 1 and all(gate.open for gate in found)
+
+
+async def test_a_library_that_cannot_be_imported_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "generator.engines.diffusers.readiness", None)
+    [gate] = gates_of([Catalog.load().find("wan-2.2-ti2v-5b")], "cpu").values()
+    await gate.examine()
+    assert (gate.trouble or "").startswith("Wan 2.2 TI2V 5B cannot be examined (import of generator.engines.")
