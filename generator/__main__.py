@@ -127,19 +127,24 @@ async def generate(settings: Settings) -> None:
             for place in places
         ]
         log.info("Generator %s runs %s.", identity.name, ", ".join(models))
-        await _work(workers)
+        await work(workers, stopping)
     log.info("Generator %s has stopped.", identity.name)
 
 
-async def _work(workers: Sequence[Worker]) -> None:
-    """Until all have ended, or one has failed."""
+async def work(workers: Sequence[Worker], stopping: Stopping) -> None:
+    """Until all have ended. Where one fails, the others are asked to end in good order; then its failure is raised."""
     tasks = [asyncio.create_task(worker.run()) for worker in workers]
     try:
-        await asyncio.gather(*tasks)
+        first, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        if not stopping.asked.is_set():
+            stopping.ask()
+        await asyncio.wait(tasks)
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+    for task in (*first, *tasks):
+        task.result()
 
 
 def wanted_models(settings: Settings, catalog: Catalog) -> Mapping[str, Model]:
