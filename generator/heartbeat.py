@@ -182,6 +182,7 @@ class Heartbeat:
 
     async def _announce(self, pool: Pool) -> None:
         identity, offer = self._identity, self._offer()
+        gained = self._told is not None and not set(offer.models) <= set(self._told.models)
         self._told, self._told_at = offer, monotonic()
         await queue.announce(
             pool,
@@ -192,6 +193,8 @@ class Heartbeat:
             rooms=offer.rooms,
             troubles=offer.troubles,
         )
+        if gained:  # the queue wakes who waits for a new generator, not for an old one that can do more
+            await pool.execute("SELECT pg_notify($1, '')", queue.READY)
 
     async def _leave(self, pool: Pool) -> None:
         try:

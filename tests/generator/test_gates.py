@@ -195,6 +195,40 @@ async def test_what_is_loaded_behind_a_closed_gate_is_not_claimed(room: Studio, 
         await room.ended(parked)
 
 
+async def test_a_gate_that_opens_wakes_who_waits_for_it(room: Studio):
+    woken = 0
+
+    def wake(_: str | None) -> None:
+        nonlocal woken
+        woken += 1
+
+    async def check() -> None: ...
+
+    gate = Gate("sketch", check, unseen=True)
+    place = Station({"sketch": SKETCH}, Shelf("cpu"), gates={"sketch": gate})
+    identity, lease = Identity(uuid4(), "test", ["sketch"]), timedelta(seconds=6)
+
+    async def tells(models: list[str]) -> bool:
+        return models == await room.pool.fetchval("SELECT models FROM generators WHERE name = 'test'")
+
+    async with (
+        listen(room.dsn, Session("test"), (queue.READY,)) as notices,
+        Heartbeat(room.dsn, identity, lease=lease, stall=timedelta(minutes=1), offer=lambda: offer([place])),
+    ):
+        await until(lambda: tells([]))
+        await asyncio.sleep(0.2)
+        notices.call(queue.READY, wake)
+        before = woken
+        await gate.examine()
+        await until(lambda: tells(["sketch"]))
+        await asyncio.sleep(0.2)
+        assert woken == before + 1
+        gate.close("The GPU is taken.")
+        await until(lambda: tells([]))
+        await asyncio.sleep(0.2)
+        assert woken == before + 1, "there is less to do, not more"
+
+
 def test_a_look_at_a_dead_hub_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = Event()
     monkeypatch.setattr("generator.engines.loading.check_loadable", lambda *_: answered.wait(20))
