@@ -26,7 +26,7 @@ from courier.posting import Courier
 from courier.roads import logged_in
 from generator.companions import beside
 from generator.engines.loading import Shelf, check_installed, gates_of, pin_exactly
-from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity
+from generator.heartbeat import EXIT_AGAIN, Heartbeat, Identity, name_of
 from generator.resting import Place, Resting
 from generator.stations import offer, stations
 from generator.stopping import Stopping
@@ -71,7 +71,7 @@ async def generate(settings: Settings) -> None:
     """
     catalog = Catalog.load(settings.catalog)
     models = wanted_models(settings, catalog)
-    identity = Identity(uuid4(), f"{socket.gethostname()}:{os.getpid()}", list(models))
+    identity = Identity(uuid4(), name_of(os.getpid()), list(models))
     lease = timedelta(seconds=settings.lease_seconds)
     stopping = Stopping(settings.stop_seconds)
     stopping.on_signals()

@@ -8,6 +8,7 @@ of the database it tries again and again; the render goes on.
 import asyncio
 import logging
 import os
+import socket
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -32,6 +33,11 @@ EXIT_AGAIN = 75
 _ANNOUNCE_EVERY = 10.0
 _LOOK_EVERY = 1.0
 _TROUBLE = (RetryableError, *OUTAGE)
+
+
+def name_of(pid: int) -> str:
+    """What a generator is called that is a process of this machine."""
+    return f"{socket.gethostname()}:{pid}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +27,7 @@ from clips.postgres import Pool, Session, connect, connect_pool, retrying
 from clips.refusals import check_paid
 from clips.requests import Ask, Take, WholeRequest
 from clips.settings import Settings
-from zoetrope.offered import is_offered
+from zoetrope.offered import check_goes_on, is_alive, is_offered
 from zoetrope.progress import take_bars
 from zoetrope.supervise import Child, Children, supervised
 from zoetrope.weights import terms_of_fetching
@@ -62,7 +62,7 @@ async def animate_photo(settings: Settings, order: Order, console: Console) -> N
         await _ensure_generator(children, pool, settings, dsn, model, console)
         request_id, _ = await retrying(pool, lambda conn: queue.enqueue(conn, ask), one_statement=True)
         try:
-            whole = await children.guard(_watch(pool, request_id, order.spec.model, console))
+            whole = await children.guard(_watch(pool, request_id, order.spec.model, children.pids, console))
         except BaseException as end:
             # Nobody waits for it any more: the next generator shall not spend its time on it.
             await queue.cancel(pool, request_id)
@@ -134,10 +134,10 @@ async def _ensure_generator(
 ) -> None:
     """A generator of our own for the while, unless one is alive that runs the model."""
 
-    async def alive() -> bool:
-        return await is_offered(pool, model.name)
+    async def ready() -> bool:
+        return await is_offered(pool, model.name, children.pids)
 
-    if await alive():
+    if await is_alive(pool, model.name):
         return
     if terms := terms_of_fetching(model):
         console.print(terms, highlight=False, markup=False, soft_wrap=True)
@@ -149,11 +149,15 @@ async def _ensure_generator(
     }
     # The hub may be slow to answer, and torch to come from the disk.
     command = [sys.executable, "-m", "generator"]
-    await children.start(Child("generator", command, environment, ready=alive, ready_bound=180))
+    await children.start(Child("generator", command, environment, ready=ready, ready_bound=180))
 
 
-async def _watch(pool: Pool, request_id: RequestId, model: str, console: Console) -> WholeRequest:
-    """Draw the takes' progress until the last one has ended. `SetupError` where the model turns out not to load."""
+async def _watch(
+    pool: Pool, request_id: RequestId, model: str, pids: Collection[int], console: Console
+) -> WholeRequest:
+    """Draw the takes' progress until the last one has ended. `SetupError` where the model turns out not to load; of the
+    generators in `pids`, if there are any.
+    """
     with take_bars(console) as show:
         while True:
             whole = await requests.read(pool, COMMAND_LINE, request_id)
@@ -162,7 +166,7 @@ async def _watch(pool: Pool, request_id: RequestId, model: str, console: Console
             show(whole)
             if whole.ended:
                 return whole
-            await is_offered(pool, model)
+            await check_goes_on(pool, model, whole, pids)
             await asyncio.sleep(_POLL)
 
 

@@ -12,6 +12,7 @@ import shutil
 import socket
 import sys
 import time
+from collections.abc import Collection
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +30,9 @@ from clips.settings import Settings
 from courier.buttons import Action, ButtonId
 from generator.engines.loading import check_runnable
 from zoetrope.member import Attachment, Member, Message, first_member
-from zoetrope.offered import is_offered, is_offered_at
+from zoetrope.offered import check_goes_on, is_offered_at
 from zoetrope.progress import take_bars
-from zoetrope.supervise import Child, supervised
+from zoetrope.supervise import Child, Children, supervised
 from zoetrope.weights import terms_of_fetching
 
 _POLL = 0.2
@@ -72,11 +73,11 @@ class Demo:
             if terms := terms_of_fetching(Catalog.load(self.settings.catalog).find(self.model)):
                 self._tell(terms)
             children = await stack.enter_async_context(supervised(home / "logs"))
-            for child in self._children(home, dsn):
+            for child in self._children(home, dsn, children):
                 self._say(f"Starting the {child.name}")
                 await children.start(child)
             self._tell(f"page: {self._address}/")
-            await children.guard(self._animate(dsn, home / "clips"))
+            await children.guard(self._animate(dsn, home / "clips", children.pids))
             if not self.once:
                 self._tell(
                     f"Open {self._address}/ in a browser and try `/animate` with a photo of yours. Ctrl-C stops all."
@@ -110,7 +111,7 @@ class Demo:
                     "or choose another port with PORT=number (or --port)."
                 ) from error
 
-    def _children(self, home: Path, dsn: str) -> tuple[Child, ...]:
+    def _children(self, home: Path, dsn: str, running: Children) -> tuple[Child, ...]:
         """In the order of their start; they are stopped the other way round."""
         python = [sys.executable, "-m"]
         shared = {
@@ -129,13 +130,13 @@ class Demo:
                 "generator",
                 [*python, "generator"],
                 {**shared, "ZOETROPE_MODELS": models},
-                ready=lambda: is_offered_at(dsn, self.model),
+                ready=lambda: is_offered_at(dsn, self.model, running.pids),
                 ready_bound=180,  # the hub may be slow to answer, and torch to come from the disk
                 stop_bound=60,
             ),
         )
 
-    async def _animate(self, dsn: str, clips: Path) -> None:
+    async def _animate(self, dsn: str, clips: Path, pids: Collection[int]) -> None:
         """Send the photo through `/animate` as a member, and follow its messages until the last take has ended."""
         session = Session("zoetrope demo")
         async with first_member(self._address) as member, connect_pool(dsn, session, max_size=1) as pool:
@@ -146,9 +147,9 @@ class Demo:
             saved: dict[str, Path] = {}
             with take_bars(self.console, transient=True) as show:
                 while True:
-                    await is_offered(pool, self.model)
                     if whole := await requests.read(pool, member.guild_id, request_id):
                         show(whole)
+                    await check_goes_on(pool, self.model, whole, pids)
                     messages = await _messages(member, request_id)
                     for clip in (clip for message in messages for clip in message.attachments):
                         if clip.filename not in saved:

@@ -52,6 +52,11 @@ class Children:
         self._logs = logs
         self._running: list[_Running] = []
 
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of those that were started, ready or not."""
+        return [running.process.pid for running in self._running]
+
     async def start(self, child: Child) -> None:
         """Returns once the child is ready. `ChildEndedError` if it, or another, ends before that or takes too long."""
         running = _Running.spawn(child, self._logs / f"{child.name}.log")
