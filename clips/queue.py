@@ -243,13 +243,14 @@ async def announce(
     *,
     rooms: Sequence[int] = (),
     troubles: Sequence[str] = (),
+    gained: bool = False,
 ) -> None:
     """Tell that a generator is alive and what it runs; the first time wakes takes that wait for such a one.
 
     `rooms`: how many takes of each model it renders at once, one where that is not said. `troubles`: why it runs less
-    than it was told to, for the host.
+    than it was told to, for the host. `gained`: it runs more than it told last, which wakes takes too.
     """
-    if await _transition(pool, _ANNOUNCE, generator_id, name, models, loaded, rooms, troubles):
+    if await _transition(pool, _ANNOUNCE, generator_id, name, models, loaded, rooms, troubles) or gained:
         await pool.execute("SELECT pg_notify($1, '')", READY)
 
 

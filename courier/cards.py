@@ -27,7 +27,7 @@ from courier.wording import (
     takes_named,
 )
 
-PHASES = {
+_PHASES = {
     "load": "loading the model",
     "warm": "warming the model up",
     "queue": "in line where it is rendered",
@@ -113,17 +113,19 @@ def _rendering(whole: WholeRequest, take: Take, now: datetime) -> str:
     which = f"take {take.index} of {len(whole.takes)} · " if len(whole.takes) > 1 else ""
     if take.cancel_requested:
         return f"**Cancelling** · {which}stops after this step"
-    part = _part(take)
-    if take.phase == "step" and take.total:
-        doing = f"step {take.done} of {take.total}"
-    elif take.phase == "part" and take.total:
-        doing = f"about {100 * take.done // take.total} %"
-    elif take.phase == "load" and take.total:
-        doing = f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
-    else:
-        doing = PHASES.get(take.phase or "", "starting")
     ready = "" if take.seconds_left is None else f" · ready {_at(now, take.seconds_left)}"
-    return f"**Rendering** · {which}{doing}{ready}\n{bar(part)}"
+    return f"**Rendering** · {which}{doing(take)}{ready}\n{bar(_part(take))}"
+
+
+def doing(take: Take) -> str:
+    """What a running take is at, in words."""
+    if take.phase == "step" and take.total:
+        return f"step {take.done} of {take.total}"
+    if take.phase == "part" and take.total:
+        return f"about {100 * take.done // take.total} %"
+    if take.phase == "load" and take.total:
+        return f"{_PHASES['load']}: {bytes_of(take.done, take.total)}"
+    return _PHASES.get(take.phase or "", "starting")
 
 
 def _part(take: Take) -> float:

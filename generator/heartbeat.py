@@ -187,9 +187,7 @@ class Heartbeat:
                 log.warning("Could not tell that this generator is alive; trying again. %s", error)
 
     async def _announce(self, pool: Pool) -> None:
-        identity, offer = self._identity, self._offer()
-        gained = self._told is not None and not set(offer.models) <= set(self._told.models)
-        self._told, self._told_at = offer, monotonic()
+        identity, offer, self._told_at = self._identity, self._offer(), monotonic()
         await queue.announce(
             pool,
             identity.generator_id,
@@ -198,9 +196,9 @@ class Heartbeat:
             self.loaded,
             rooms=offer.rooms,
             troubles=offer.troubles,
+            gained=self._told is not None and not set(offer.models) <= set(self._told.models),
         )
-        if gained:  # the queue wakes who waits for a new generator, not for an old one that can do more
-            await pool.execute("SELECT pg_notify($1, '')", queue.READY)
+        self._told = offer
 
     async def _leave(self, pool: Pool) -> None:
         try:

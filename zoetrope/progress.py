@@ -9,8 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from clips.domain import TakeState
 from clips.requests import Take, WholeRequest
-from courier.cards import PHASES
-from courier.wording import bytes_of
+from courier.cards import doing
 
 _WORDS = {
     TakeState.WAITING: "waiting",
@@ -52,15 +51,7 @@ def take_bars(console: Console, *, transient: bool = False) -> Generator[Callabl
 def _words(take: Take) -> str:
     if take.state is not TakeState.RUNNING:
         return _WORDS[take.state]
-    if take.phase == "step" and take.total:
-        doing = f"step {take.done} of {take.total}"
-    elif take.phase == "part" and take.total:
-        doing = f"about {100 * take.done // take.total} %"
-    elif take.phase == "load" and take.total:
-        doing = f"{PHASES['load']}: {bytes_of(take.done, take.total)}"
-    else:
-        doing = PHASES.get(take.phase or "", "starting")
-    return doing if take.seconds_left is None else f"{doing}, about {_lasting(take.seconds_left)} left"
+    return doing(take) if take.seconds_left is None else f"{doing(take)}, about {_lasting(take.seconds_left)} left"
 
 
 def _lasting(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """CogVideoX 1.0 and 1.5, tiny. See `tiny`."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_cogvideox import AutoencoderKLCogVideoX
@@ -16,6 +17,22 @@ from clips.domain import Plan
 _PIECES = Plan(width=48, height=32, frames=17, fps=16, credits=1)
 """More than it decodes together."""
 
+_SIZES: dict[str, Any] = {
+    "num_attention_heads": 2,
+    "attention_head_dim": 16,
+    "in_channels": 8,
+    "out_channels": 4,
+    "time_embed_dim": 4,
+    "text_embed_dim": 32,
+    "num_layers": 2,
+    "sample_width": 6,
+    "sample_height": 4,
+    "sample_frames": 17,
+    "max_text_seq_length": 226,
+    "use_rotary_positional_embeddings": True,
+}
+"""What both networks have in common."""
+
 
 def save_cogvideox(folder: Path) -> Path:
     """CogVideoX 5B I2V: one size and length, because it learned a position for each latent."""
@@ -23,18 +40,7 @@ def save_cogvideox(folder: Path) -> Path:
     _cogvideox(
         CogVideoXDDIMScheduler(prediction_type="v_prediction", snr_shift_scale=1.0, rescale_betas_zero_snr=True),
         CogVideoXTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=16,
-            in_channels=8,
-            out_channels=4,
-            time_embed_dim=4,
-            text_embed_dim=32,
-            num_layers=2,
-            sample_width=6,
-            sample_height=4,
-            sample_frames=17,
-            max_text_seq_length=226,
-            use_rotary_positional_embeddings=True,
+            **_SIZES,
             use_learned_positional_embeddings=True,
         ),
     ).save_pretrained(folder)
@@ -52,21 +58,10 @@ def save_cogvideox15(folder: Path) -> Path:
             rescale_betas_zero_snr=True,
         ),
         CogVideoXTransformer3DModel(
-            num_attention_heads=2,
-            attention_head_dim=16,
-            in_channels=8,
-            out_channels=4,
-            time_embed_dim=4,
+            **_SIZES,
             ofs_embed_dim=4,
-            text_embed_dim=32,
-            num_layers=2,
-            sample_width=6,
-            sample_height=4,
-            sample_frames=17,
             patch_size_t=2,
             patch_bias=False,
-            max_text_seq_length=226,
-            use_rotary_positional_embeddings=True,
         ),
     ).save_pretrained(folder)
     return folder

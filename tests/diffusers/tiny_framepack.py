@@ -10,7 +10,7 @@ from diffusers.pipelines.hunyuan_video import pipeline_hunyuan_video
 from diffusers.pipelines.hunyuan_video.pipeline_hunyuan_video_framepack import HunyuanVideoFramepackPipeline
 from diffusers.schedulers.scheduling_flow_match_euler_discrete import FlowMatchEulerDiscreteScheduler
 from tiny import Tiny, plain
-from tiny_hunyuan import hunyuan_vae
+from tiny_hunyuan import hunyuan_vae, sizes
 from tiny_hunyuan15 import siglip_vision
 from tiny_words import clip_text, clip_tokenizer, llama_text, llama_tokenizer, made
 from transformers import SiglipImageProcessorPil, SiglipVisionModel
@@ -32,16 +32,7 @@ def save_framepack(folder: Path) -> Path:
         text_encoder=llama_text(_TEXT),
         tokenizer=llama_tokenizer(_TEXT),
         transformer=HunyuanVideoTransformer3DModel(
-            in_channels=4,
-            out_channels=4,
-            num_attention_heads=2,
-            attention_head_dim=10,
-            num_layers=1,
-            num_single_layers=1,
-            num_refiner_layers=1,
-            text_embed_dim=16,
-            pooled_projection_dim=8,
-            rope_axes_dim=(2, 4, 4),
+            **sizes(layers=1),
         ),
         vae=hunyuan_vae(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=7.0),
@@ -49,16 +40,7 @@ def save_framepack(folder: Path) -> Path:
         tokenizer_2=clip_tokenizer(),
     ).save_pretrained(folder)
     HunyuanVideoFramepackTransformer3DModel(
-        in_channels=4,
-        out_channels=4,
-        num_attention_heads=2,
-        attention_head_dim=10,
-        num_layers=2,
-        num_single_layers=2,
-        num_refiner_layers=1,
-        text_embed_dim=16,
-        pooled_projection_dim=8,
-        rope_axes_dim=(2, 4, 4),
+        **sizes(layers=2),
         has_image_proj=True,
         image_proj_dim=8,
         has_clean_x_embedder=True,

@@ -1,6 +1,7 @@
 """HunyuanVideo I2V, tiny. See `tiny`."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl_hunyuan_video import AutoencoderKLHunyuanVideo
@@ -19,6 +20,22 @@ _PIECES = Plan(width=48, height=32, frames=17, fps=24, credits=1)
 _STILL = str(pipeline_hunyuan_video_image2video.DEFAULT_PROMPT_TEMPLATE["template"])
 
 
+def sizes(layers: int) -> dict[str, Any]:
+    """What the networks of HunyuanVideo and FramePack have in common."""
+    return {
+        "in_channels": 4,
+        "out_channels": 4,
+        "num_attention_heads": 2,
+        "attention_head_dim": 10,
+        "num_layers": layers,
+        "num_single_layers": layers,
+        "num_refiner_layers": 1,
+        "text_embed_dim": 16,
+        "pooled_projection_dim": 8,
+        "rope_axes_dim": (2, 4, 4),
+    }
+
+
 def save_hunyuan(folder: Path) -> Path:
     """HunyuanVideo I2V: the photo's latents take the place of the first ones."""
     torch.manual_seed(8)
@@ -27,16 +44,7 @@ def save_hunyuan(folder: Path) -> Path:
         text_encoder=llava(_STILL),
         tokenizer=llama_tokenizer(_STILL),
         transformer=HunyuanVideoTransformer3DModel(
-            in_channels=4,
-            out_channels=4,
-            num_attention_heads=2,
-            attention_head_dim=10,
-            num_layers=2,
-            num_single_layers=2,
-            num_refiner_layers=1,
-            text_embed_dim=16,
-            pooled_projection_dim=8,
-            rope_axes_dim=(2, 4, 4),
+            **sizes(layers=2),
             image_condition_type="token_replace",
         ),
         vae=hunyuan_vae(),

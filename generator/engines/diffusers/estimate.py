@@ -14,7 +14,7 @@ from typing import cast
 from clips.catalog import Model, Size
 from clips.domain import ClipSpec, Plan
 from generator.engines.diffusers.checkpoint import Checkpoint, Config
-from generator.engines.diffusers.memory import Needs, Part
+from generator.engines.diffusers.memory import Needs, Part, is_denoiser
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def decode_room(vae: Config, itemsize: int, plan: Plan, *, tiled: bool) -> int:
 
 
 def _denoiser(configs: Mapping[str, Config]) -> Config:
-    return next((config for name, config in configs.items() if name.startswith(("transformer", "unet"))), {})
+    return next((config for name, config in configs.items() if is_denoiser(name)), {})
 
 
 def _compression(vae: Config) -> tuple[int, int]:

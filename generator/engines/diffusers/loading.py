@@ -24,8 +24,8 @@ from generator.engines.diffusers.estimate import largest, needs_of
 from generator.engines.diffusers.family import Family
 from generator.engines.diffusers.gpu_memory import free_memory, is_out_of_memory
 from generator.engines.diffusers.lora import LowRank
-from generator.engines.diffusers.memory import MemoryPlan, choose, ladder, leaner, on_cpu
-from generator.engines.diffusers.placing import goes_straight, in_4_bits, in_8_bits, is_denoiser, place
+from generator.engines.diffusers.memory import MemoryPlan, choose, is_denoiser, ladder, leaner, on_cpu
+from generator.engines.diffusers.placing import goes_straight, in_4_bits, in_8_bits, place
 from generator.engines.diffusers.reading import size_of, told
 from generator.engines.diffusers.weights import Sources, weight_files
 

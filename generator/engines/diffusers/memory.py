@@ -24,6 +24,16 @@ _SPILL = 0.75
 """A plan that is to mend an out of memory needs at most so much of what the failed one was to need."""
 
 
+def is_denoiser(name: str) -> bool:
+    """Whether a component of this name runs once a step and more."""
+    return name.startswith(("transformer", "unet"))
+
+
+def is_text_encoder(name: str) -> bool:
+    """Whether a component of this name reads the words."""
+    return name.startswith("text_encoder")
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A component of a checkpoint: how many numbers, and the bytes that each takes once it is loaded."""
@@ -55,8 +65,8 @@ class Needs:
     @classmethod
     def of(cls, parts: Mapping[str, Part], step: int, decode: int, tiled: int) -> "Needs":
         """Sort components into their roles by the names that every diffusers pipeline gives them."""
-        texts = [name for name in parts if name.startswith("text_encoder")]
-        denoisers = [name for name in parts if name.startswith(("transformer", "unet"))]
+        texts = [name for name in parts if is_text_encoder(name)]
+        denoisers = [name for name in parts if is_denoiser(name)]
         others = [name for name in parts if name not in texts and name not in denoisers]
         return cls(
             text=sum(parts[name].size for name in texts),

@@ -11,7 +11,7 @@ from torch import nn
 
 from clips.catalog import Placement
 from generator.engines.diffusers.gpu_memory import is_out_of_memory
-from generator.engines.diffusers.memory import MemoryPlan
+from generator.engines.diffusers.memory import MemoryPlan, is_denoiser, is_text_encoder
 
 _STREAMING = ("group_offloading", "layer_execution_tracker", "lazy_prefetch_group_offloading")
 """The hooks of diffusers' group offloading, by name."""
@@ -26,14 +26,6 @@ def modules(pipe: DiffusionPipeline) -> dict[str, nn.Module]:
 def denoisers(pipe: DiffusionPipeline) -> list[nn.Module]:
     """The parts that run once a step and more."""
     return [part for name, part in modules(pipe).items() if is_denoiser(name)]
-
-
-def is_denoiser(name: str) -> bool:
-    return name.startswith(("transformer", "unet"))
-
-
-def is_text_encoder(name: str) -> bool:
-    return name.startswith("text_encoder")
 
 
 def goes_straight(name: str, plan: MemoryPlan) -> bool:
