@@ -36,6 +36,7 @@ from clips.errors import RetryableError, SetupError, ZoetropeError, first_line
 from clips.postgres import Connection, Pool, retrying
 
 _CHUNK = 8 * 1024 * 1024
+_ABANDONED = timedelta(hours=1)  # a file that is still being put was written to more recently: a put has 15 minutes
 
 _TOUCH = """
 INSERT INTO blobs (sha256, bytes, media_type, touched_at) VALUES ($1, $2, $3, clock_timestamp())
@@ -149,7 +150,7 @@ class BlobStore:
         The grace has to cover the time between a put and the reference to it, the longest upload included.
         """
         if self._folder:
-            await asyncio.to_thread(_sweep, self._folder, grace)
+            await asyncio.to_thread(_sweep, self._folder)
         sizes: list[int] = []
         for row in await pool.fetch(_UNREFERENCED, grace, most):
             size = await retrying(pool, partial(self._collect, sha256=Sha256(row["sha256"]), grace=grace))
@@ -206,9 +207,12 @@ def _make_durable(path: Path) -> None:
             os.close(opened)
 
 
-def _sweep(folder: Path, grace: timedelta) -> None:
-    """Removes what killed writers left beside the objects: a store of files writes to `name#1` first and renames."""
-    newest = time() - grace.total_seconds()
+def _sweep(folder: Path) -> None:
+    """Removes what killed writers left beside the objects: a store of files writes to `name#1` first and renames.
+
+    By the time since the last write alone, whatever grace the blobs have: a writer at work would miss its file.
+    """
+    newest = time() - _ABANDONED.total_seconds()
     for path in folder.glob("??/*#*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < newest:

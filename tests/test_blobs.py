@@ -306,7 +306,7 @@ async def test_collection_sweeps_what_killed_writers_left(blobs: BlobStore, pool
     for path in (old, fresh):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
-    await blobs.collect(pool, HOUR)
+    await blobs.collect(pool, NOW)  # whatever the grace: someone may be writing the fresh one right now
     assert (old.exists(), fresh.exists()) == (False, True)
 
 
