@@ -91,7 +91,13 @@ class Family(ABC, Generic[Pipe_co]):
     """Explicit: several repositories name another class than the one that takes a photo."""
 
     precise: ClassVar[AbstractSet[str]] = frozenset()
-    """Components that stay in float32 on every device."""
+    """Components that are in float32 there."""
+
+    texts: ClassVar[str] = "encode_prompt"
+    """The pipeline's function that encodes one text, where it has one: what many requests avoid is encoded once."""
+
+    makes_denoiser: ClassVar[bool] = False
+    """Whether `assemble` computes the denoiser from loaded parts, which then cannot be in 8 bits."""
 
     steps: ClassVar[int]
     """Where the catalogue gives none; so `guidance`."""

@@ -211,7 +211,7 @@ def load_pipeline(
             for change in changes:
                 advance(0)
                 change.merge(name, part)
-            if plan.placement is Placement.FP8 and is_denoiser(name):
+            if plan.placement is Placement.FP8 and is_denoiser(name) and not family.makes_denoiser:
                 advance(0)
                 nn.Module.to(in_8_bits(part), device)  # before the next one comes
         pipe = family.assemble(sources, parts)
