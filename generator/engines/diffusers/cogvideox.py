@@ -23,6 +23,7 @@ class CogVideoX(Family[CogVideoXImageToVideoPipeline]):
     pipeline: ClassVar[type[DiffusionPipeline]] = CogVideoXImageToVideoPipeline
     precise = frozenset({"vae"})  # in bfloat16 it shows bands; what it is handed is cast
     steps = 50
+    texts = "_get_t5_prompt_embeds"
     guidance = 6.0
     caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
     # The default of ParaAttention (5e288f1, for CogVideoX 5B T2V), and what Cache-DiT shows for it.

@@ -179,7 +179,7 @@ class Family(ABC, Generic[Pipe_co]):
         """(owner, name) of the pipeline's functions that give every take of a job the same, in the order of their
         calls: each is run once for the same arguments. Usually the text, and the photos as the VAE sees them.
         """
-        return (self._pipe, "encode_prompt"), (self._pipe.vae, "encode")
+        return (self._pipe, self.texts), (self._pipe.vae, "encode")
 
     def decoders(self) -> tuple[nn.Module, ...]:
         """What a decode calls time and again: each call shows that it lives, and is where a cancel takes effect."""

@@ -17,9 +17,6 @@ from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.tiles import Cut, Take, causal
 
-Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-"""What a text is for the model: the states of the words and their mask, those of quoted letters and their mask."""
-
 
 class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
     """See `Family`."""
@@ -31,12 +28,8 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         mask_keys_only(pipe.transformer)
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The prompt and what to avoid, and the photo as the vision model and as the VAE see it."""
-        return (self, "words"), (self._pipe, "encode_image"), (self._pipe.vae, "encode")
-
-    def words(self, text: str) -> Words:
-        """A text as the model reads it."""
-        return self._pipe.encode_prompt(text, dtype=self._pipe.transformer.dtype)
+        """The photo as the vision model sees it, the text, and the photo as the VAE sees it."""
+        return (self._pipe, "encode_image"), *super().encoders()
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """Guidance is an object of the pipeline; so is the size, which it would pick by the photo's aspect."""
@@ -44,8 +37,6 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         across = pipe.vae_scale_factor_spatial
         frames = latent_frames(plan.frames, pipe.vae_scale_factor_temporal)
         pipe.guider = pipe.guider.new(guidance_scale=scene.guidance)
-        said, said_mask, letters, letters_mask = self.words(scene.prompt)
-        avoided, avoided_mask, avoided_letters, avoided_letters_mask = self.words(scene.spec.avoid)
 
         def size(**_: object) -> tuple[int, int]:
             return plan.height, plan.width
@@ -54,16 +45,10 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
             made = pipe(
                 image=scene.photo,
                 num_frames=plan.frames,
+                prompt=scene.prompt,
+                negative_prompt=scene.spec.avoid,
                 num_inference_steps=scene.steps,
                 latents=noise.draw((1, pipe.num_channels_latents, frames, plan.height // across, plan.width // across)),
-                prompt_embeds=said,
-                prompt_embeds_mask=said_mask,
-                prompt_embeds_2=letters,
-                prompt_embeds_mask_2=letters_mask,
-                negative_prompt_embeds=avoided,
-                negative_prompt_embeds_mask=avoided_mask,
-                negative_prompt_embeds_2=avoided_letters,
-                negative_prompt_embeds_mask_2=avoided_letters_mask,
                 output_type="latent",
                 return_dict=False,
             )

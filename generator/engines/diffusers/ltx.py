@@ -25,6 +25,7 @@ class LtxFamily(Family[Pipe_co]):
 
     steps = 40
     guidance = 3.0
+    texts = "_get_t5_prompt_embeds"
     caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
     # The defaults of diffusers, and of Comfy-WaveSpeed for LTX-Video 0.9.1 in 30 steps.
     usual_caches: ClassVar[StepCaches] = StepCaches(balanced=FirstBlock(threshold=0.05), fast=FirstBlock(threshold=0.1))
