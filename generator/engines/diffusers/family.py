@@ -90,6 +90,12 @@ class Family(ABC, Generic[Pipe_co]):
     pipeline: ClassVar[type[DiffusionPipeline]]
     """Explicit: several repositories name another class than the one that takes a photo."""
 
+    dtype: ClassVar[torch.dtype] = torch.bfloat16
+    """What weights are in on a GPU: what the authors and diffusers show, since what comes of a seed depends on it."""
+
+    dtypes: ClassVar[Mapping[str, torch.dtype]] = {}
+    """Components that are in another 16 bits there."""
+
     precise: ClassVar[AbstractSet[str]] = frozenset()
     """Components that are in float32 there."""
 
@@ -144,6 +150,13 @@ class Family(ABC, Generic[Pipe_co]):
     def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:
         """The pipeline from its loaded parts, on whichever device each is. Small ones come from the folder."""
         return cls.pipeline.from_pretrained(sources.folder, **parts)
+
+    @classmethod
+    def dtype_of(cls, component: str, device: torch.device) -> torch.dtype:
+        """What a component's weights are in on a device."""
+        if device.type != "cuda" or component in cls.precise:
+            return torch.float32
+        return cls.dtypes.get(component, cls.dtype)
 
     @classmethod
     def step_caches(cls, model: Model) -> StepCaches:

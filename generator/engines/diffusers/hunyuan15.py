@@ -22,6 +22,7 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideo15ImageToVideoPipeline
+    # bfloat16: its authors run the network so or in float32, and their example for diffusers all of it, the VAE too.
 
     def __init__(self, pipe: HunyuanVideo15ImageToVideoPipeline, model: Model) -> None:
         super().__init__(pipe, model)
@@ -44,9 +45,9 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         with replaced(pipe.video_processor, "calculate_default_height_width", size):
             made = pipe(
                 image=scene.photo,
-                num_frames=plan.frames,
                 prompt=scene.prompt,
                 negative_prompt=scene.spec.avoid,
+                num_frames=plan.frames,
                 num_inference_steps=scene.steps,
                 latents=noise.draw((1, pipe.num_channels_latents, frames, plan.height // across, plan.width // across)),
                 output_type="latent",
