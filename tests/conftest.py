@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -23,6 +24,14 @@ from clips.postgres import Pool, Session, connect, connect_pool
 KILLABLE = {"fsync": "off", "full_page_writes": "off"}
 # A killed server may lose this data: it is made again in a second.
 CARELESS = {**KILLABLE, "synchronous_commit": "off"}
+
+# A busy machine may take its time for one example, and for making them up. Every run tries the same ones, so that a
+# change is what makes one fail; `--hypothesis-profile=exploring` tries others each time.
+hypothesis.settings.register_profile(
+    "exploring", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("steady", hypothesis.settings.get_profile("exploring"), derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 # A shell that starts us in the background has us ignore Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
