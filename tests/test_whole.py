@@ -23,11 +23,11 @@ from clips.postgres import OUTAGE, Pool, Session, connect, connect_pool
 from clips.requests import WholeRequest
 from sandbox import seed
 from sandbox.server import running
-from tests.bot.stage import Stage, labels
+from tests.bot.stage import PATIENT, Stage, labels
 from tests.conftest import KILLABLE
 from tests.generator.studio import SOON, Generator, generating
 
-BOUND = 60.0
+BOUND = 90.0
 _Read = TypeVar("_Read")
 
 
@@ -45,7 +45,7 @@ async def postgres(tmp_path: Path) -> AsyncGenerator[str]:
 async def stage(postgres: str, tmp_path: Path) -> AsyncGenerator[Stage]:
     async with (
         connect_pool(postgres, Session("zoetrope tests"), max_size=3) as pool,
-        running(tmp_path / "world") as box,
+        running(tmp_path / "world", times=PATIENT) as box,
         aiohttp.ClientSession(box.address) as session,
     ):
         made = Stage(box, session, postgres, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
