@@ -112,6 +112,7 @@ async def test_a_poisoned_process_gives_the_take_to_others_and_renders_no_more(r
     async def until_it_breaks() -> None:
         async with working(room, raising(FatalEngineError("CUDA error: an illegal memory access"))):
             await room.until(request, lambda whole: whole.takes[0].state is TakeState.BACKOFF)
+            await room.pool.execute("UPDATE takes SET run_at = run_at + interval '1 h' WHERE state = 'backoff'")
             await asyncio.sleep(0.3)
 
     with pytest.raises(FatalEngineError):
