@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -39,6 +40,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.pop("COLUMNS", None)
 
 
+async def _drop(administrator: asyncpg.Connection, name: str) -> None:
+    """A session that is told to end may take longer for it, on a busy machine, than Postgres waits."""
+    for _ in range(10):
+        with suppress(asyncpg.ObjectInUseError):
+            await administrator.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            return
+    raise AssertionError(f"the database {name} cannot be dropped")
+
+
 def _database(dsn: str, name: str) -> str:
     return urlsplit(dsn)._replace(path=f"/{name}").geturl()
 
@@ -65,7 +75,7 @@ async def template(server: str) -> AsyncGenerator[str]:
     finally:
         await connection.close()
     yield name
-    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop(administrator, name)
     await administrator.close()
 
 
@@ -76,7 +86,7 @@ async def dsn(server: str, template: str) -> AsyncGenerator[str]:
     administrator = await asyncpg.connect(server)
     await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     yield _database(server, name)
-    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop(administrator, name)
     await administrator.close()
 
 
