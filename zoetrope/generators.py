@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from clips import generators
 from clips.embedded import database
@@ -29,7 +29,8 @@ def list_generators() -> None:
     """Who is alive, what each can render and has loaded, and who rests."""
 
     async def show() -> None:
-        table = Table("machine", "device", "generator", "does", "models", box=None, pad_edge=False)
+        columns = [Column(name, overflow="fold") for name in ("machine", "device", "generator", "does", "models")]
+        table = Table(*columns, box=None, pad_edge=False)
         async with _pool() as pool:
             for one in await generators.known(pool):
                 models = [f"[bold]{escape(name)}[/]" if name in one.loaded else escape(name) for name in one.models]
