@@ -17,6 +17,8 @@ from clips.catalog import Model
 from clips.errors import CancelledError, RetryableError, SetupError
 from clips.repositories import Lora, Part
 from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.readiness import check
+from zoetrope.weights import examine_files
 
 
 @pytest.fixture
@@ -203,12 +205,23 @@ async def test_broken_or_missing_weights_are_said(model: Model, tiny_wan: Path, 
     copy = model.model_copy(update={"repo": str(folder)})
     file = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     whole = file.read_bytes()
-    file.write_bytes(whole[:-100])
-    assert "cannot be loaded as WanImageToVideoPipeline" in await refusal(copy)
-    file.write_bytes(whole[:100])
-    assert "broken or cut off" in await refusal(copy)
+    for cut in (whole[:-100], whole[:100]):
+        file.write_bytes(cut)
+        assert "broken or cut off. `zoetrope models pull`" in await refusal(copy)
     file.unlink()
     assert "cannot be loaded as WanImageToVideoPipeline" in await refusal(copy)
+    file.write_bytes(whole)
+    shutil.rmtree(folder / "tokenizer")
+    assert f"{folder} lacks tokenizer, which its model_index.json names." in await refusal(copy)
+    with pytest.raises(SetupError, match="lacks tokenizer"):
+        check(copy, "cpu")
+    assert "lacks tokenizer" in examine_files(copy).fix
+
+
+async def test_lengths_and_sizes_that_the_weights_do_not_render_are_said(model: Model) -> None:
+    frames = model.frames.model_copy(update={"offset": 3})
+    said = await refusal(model.model_copy(update={"frames": frames}))
+    assert "and 4n + 1 frames. Mend the catalogue's entry." in said
 
 
 async def test_weights_that_could_run_code_are_refused(model: Model, tiny_wan: Path, tmp_path: Path) -> None:
@@ -265,7 +278,7 @@ async def test_a_part_that_is_none_is_said(model: Model, hub: Hub, tmp_path: Pat
 async def test_an_unknown_family_is_said(model: Model) -> None:
     for module in ("other", "noise"):
         said = await refusal(model.model_copy(update={"family": module}))
-        assert f"there is no adapter for the family “{module}”" in said
+        assert f"There is no adapter for the family “{module}”" in said
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda"])
