@@ -303,5 +303,6 @@ class Catalog:
 
 def instead_of(name: str, names: Collection[str]) -> str:
     """A sentence for who wrote a name that is not among these: those that it may have meant, or else all there are."""
-    near = get_close_matches(name.strip().lower(), names, n=2)
-    return f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}."
+    typed = name.strip().lower()
+    near = [one for one in names if typed and typed in one] or get_close_matches(typed, names, n=2)
+    return f"Did you mean {' or '.join(near[:4])}?" if near else f"There are: {', '.join(names)}."

@@ -72,3 +72,7 @@ def test_a_file_that_is_no_catalogue(content: str | bytes, said: str, tmp_path: 
 def test_a_name_that_is_nearly_one_is_guessed() -> None:
     with pytest.raises(MemberError, match=r"^There is no model “Wan-2.2-TI2V5B”\. Did you mean wan-2.2-ti2v-5b"):
         Catalog.load().find("Wan-2.2-TI2V5B")
+    with pytest.raises(
+        MemberError, match=r"“wan-2.1”\. Did you mean wan-2.1-i2v-480p or wan-2.1-i2v-720p or wan-2.1-f"
+    ):
+        Catalog.load().find("wan-2.1")
