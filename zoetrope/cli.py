@@ -191,10 +191,12 @@ def doctor(
         table = Table(*columns, box=None, pad_edge=False)
         ill = False
         settings = Settings.load()
-        async for finding in examine_hosted(settings, schemas) if hosted or schemas else examine(settings):
-            ill |= bool(finding.fix)
-            mark = "[red]✗" if finding.fix else "[green]✓"
-            table.add_row(mark, escape(finding.check), escape(finding.found), escape(finding.fix))
+        with console.status("Looking …") as status:
+            async for finding in examine_hosted(settings, schemas) if hosted or schemas else examine(settings):
+                ill |= bool(finding.fix)
+                mark = "[red]✗" if finding.fix else "[green]✓"
+                table.add_row(mark, escape(finding.check), escape(finding.found), escape(finding.fix))
+                status.update(f"Looked at {escape(finding.check)} …")
         console.print(table)
         return ill
 

@@ -30,6 +30,7 @@ console = Console()
 
 _GIB = 1024**3
 _INTERRUPTED = 130
+_ASKING = "Asking the hub …"
 _LINE_EVERY = 30.0
 """Seconds between lines of progress where there is no terminal."""
 Name = Annotated[str, typer.Argument(help="A model of the catalogue.")]
@@ -64,7 +65,8 @@ def pull(name: Name, *, yes: Yes = False) -> None:
     from generator.engines.diffusers.download import check_disk  # noqa: PLC0415 - comes with the generator's install only
 
     try:
-        stock = hub.stock(model)
+        with console.status(_ASKING):
+            stock = hub.stock(model)
     except RetryableError:
         if not hub.whole(model):
             raise
@@ -104,7 +106,8 @@ def check(
     model, _ = _model(name), the_hub()
     from generator.engines.diffusers import loading, memory, outlook  # noqa: PLC0415 - seconds of imports, for this command alone
 
-    found = outlook.outlook(model)
+    with console.status(_ASKING):
+        found = outlook.outlook(model)
     for part, numbers in found.checkpoint.numbers.items():
         _tell(f"{part}: {numbers / 1e9:.2f} billion numbers")
     loading.check_wish(model, found.plans)

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from errno import EACCES
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from safetensors.torch import save_file
 from clips.catalog import Model
 from clips.errors import CancelledError, RetryableError, SetupError
 from clips.repositories import Lora, Part
+from generator.engines.diffusers import hub
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.readiness import check
 from zoetrope.weights import examine_files
@@ -216,6 +218,28 @@ async def test_broken_or_missing_weights_are_said(model: Model, tiny_wan: Path, 
     with pytest.raises(SetupError, match="lacks tokenizer"):
         check(copy, "cpu")
     assert "lacks tokenizer" in examine_files(copy).fix
+
+
+async def test_what_nobody_may_read_is_not_called_damaged(
+    model: Model, tiny_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_wan, folder)
+    copy = model.model_copy(update={"repo": str(folder)})
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+
+    def closed(path: Path) -> None:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("generator.engines.diffusers.weights._tensors", closed)
+        with pytest.raises(SetupError, match=r"safetensors cannot be read: Permission denied\."):
+            check(copy, "cpu")
+        with pytest.raises(PermissionError):
+            hub.damaged([file], lambda _: None)
+    monkeypatch.setattr("os.access", lambda path, _: path != folder / "vae")
+    with pytest.raises(SetupError, match=f"No right to read vae in {folder}"):
+        check(copy, "cpu")
 
 
 async def test_lengths_and_sizes_that_the_weights_do_not_render_are_said(model: Model) -> None:

@@ -4,6 +4,7 @@ Knows neither torch nor pipelines.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,7 +54,9 @@ class Origin:
         return [INDEX, *(pattern for name in sorted(names) for pattern in within(name))]
 
     def own(self) -> Path | None:
-        """The folder of the host's own that it is in; None for the hub. Raises `SetupError` where that lacks a part."""
+        """The folder of the host's own that it is in; None for the hub. Raises `SetupError` where that lacks a part, or
+        lets nobody read it.
+        """
         own = own_folder(self.repo)
         if own is None:
             return None
@@ -62,6 +65,8 @@ class Origin:
         parts = [] if self.file is not None else self._parts(own)
         if lacking := [part.name for part in parts if not part.is_dir()]:
             raise SetupError(f"{own} lacks {joined(lacking)}, which its {INDEX} names. Copy the whole model there.")
+        if closed := [part.name for part in parts if not os.access(part, os.R_OK | os.X_OK)]:
+            raise SetupError(f"No right to read {joined(closed)} in {own}. Let the user who runs this read all of it.")
         return own
 
     def listed(self) -> list[DryRunFileInfo]:

@@ -133,11 +133,15 @@ def weight_files(component: Path) -> list[Path]:
 def numbers(component: Path) -> int:
     """How many numbers the safetensors of a component hold: read from their headers, so a gigabyte costs nothing.
 
-    Raises `SetupError` where one is shorter or longer than its header says.
+    Raises `SetupError` where one cannot be read, or is shorter or longer than its header says.
     """
     count = 0
     for file in weight_files(component):
-        if not ends_well(file):
+        try:
+            whole = ends_well(file)
+        except OSError as error:
+            raise SetupError(f"{file} cannot be read: {error.strerror}.") from error
+        if not whole:
             raise SetupError(
                 f"{file} is broken or cut off. `zoetrope models pull` with the model's name fetches it again; into a "
                 "folder of your own, copy it again."
@@ -147,12 +151,12 @@ def numbers(component: Path) -> int:
 
 
 def ends_well(file: Path) -> bool:
-    """Whether a safetensors file is as long as its header says."""
+    """Whether a safetensors file is as long as its header says. Raises `OSError` where it cannot be read."""
     try:
         begin, tensors = _tensors(file)
         ends = [cast("list[int]", entry["data_offsets"])[1] for entry in tensors]
         return file.stat().st_size == begin + max(ends, default=0)
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError):
         return False
 
 
