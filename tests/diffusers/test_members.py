@@ -28,6 +28,7 @@ def entry_of(tiny: Tiny, shelf: Path) -> str:
     model, plan = tiny.model(tiny.saved(shelf)), tiny.plan
     fields = model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "gpu", "weights", "cache"})
     small = {
+        "multiple": 2,
         "fps": min(plan.fps, plan.frames),  # nobody can ask for less than a second
         "frames": {"offset": plan.frames, "step": 1, "min": plan.frames, "max": plan.frames},
         "sizes": {model.default_size: (plan.width, plan.height)},

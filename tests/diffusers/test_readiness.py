@@ -81,7 +81,7 @@ async def test_a_hub_that_comes_back_heals_it(hosted: Model, hub: Hub, monkeypat
     await gate.examine()
     assert not gate.open
     assert gate.trouble is not None and gate.trouble.endswith(
-        "cannot be reached, and somebody/tiny-wan is not (all) here. Once it can be, all goes on by itself; or bring "
+        "is not (all) here. Check this machine's network. Once the hub answers, all goes on by itself; or bring "
         "the files here: zoetrope models pull wan-2.2-ti2v-5b"
     )
     point_to(hub.url, monkeypatch)

@@ -184,8 +184,9 @@ async def test_a_render_outlasts_an_outage_of_the_database_longer_than_its_lease
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"models": "skecth"}, "ZOETROPE_MODELS: there is no model skecth. There are: sketch, "),
+        ({"models": "skecth"}, "ZOETROPE_MODELS: there is no model skecth. Did you mean sketch?"),
         ({"models": ","}, "ZOETROPE_MODELS: there is no model named. There are: sketch, "),
+        ({"memory": "sketsh=whole"}, "ZOETROPE_MEMORY: there is no model sketsh. Did you mean sketch?"),
         ({"lease_seconds": "soon"}, "ZOETROPE_LEASE_SECONDS: Input should be a valid number"),
         ({"home": "/proc/nowhere"}, "Cannot make files in /proc/nowhere/rendering"),
         ({"blobs": "/proc/blobs"}, "ZOETROPE_BLOBS: /proc/blobs cannot hold blobs"),
