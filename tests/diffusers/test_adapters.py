@@ -96,8 +96,8 @@ def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
         ("ltx-video", {"sigmas": (1.0, 0.5)}, "no use for sigmas"),
         ("ltx-video-0.9.5", {"guidance_2": 1.0}, "no use for guidance_2"),
         ("hunyuan-i2v", {"flow_shift": 3.0}, "no use for flow_shift"),
-        ("ltx-2", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "no first-block cache goes with"),
-        ("framepack", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "no first-block cache goes with"),
+        ("ltx-2", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "No first-block cache goes with"),
+        ("framepack", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "No first-block cache goes with"),
     ],
 )
 def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(

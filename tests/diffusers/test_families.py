@@ -242,7 +242,7 @@ async def test_takes_are_the_same_in_a_fresh_process(album: Album, photo: Path) 
         },
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -1,7 +1,6 @@
 """The engine that the worker sees: a thread with a loaded model in it. Light to import; torch comes with the load."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -94,7 +93,6 @@ class DiffusersEngine:
 
 
 def _load(model: Model, device: str, context: Context, speed: Speed | None, others: int) -> "Runner":
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels for a CPU that nobody needs
     try:
         # Seconds of imports, and absent where only other engines run.
         from generator.engines.diffusers.runner import Runner  # noqa: PLC0415

@@ -181,7 +181,6 @@ def load_pipeline(
     folder = sources.folder
     for talk in (diffusers_logging, transformers_logging):
         talk.disable_progress_bar()
-        talk.set_verbosity_error()  # they warn at each render of what is meant so
     taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
     index = {name: kind for name, kind in sources.components().items() if name in taken}
     dtypes = {name: family.dtype_of(name, device) for name in index}
@@ -215,7 +214,10 @@ def load_pipeline(
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {first_line(error)}") from error
+        raise SetupError(
+            f"{folder} cannot be loaded as {family.pipeline.__name__}: {first_line(error).rstrip('.')}. Is it whole, "
+            "and of the family that the catalogue's entry names? `zoetrope models pull` looks at each file."
+        ) from error
     return pipe
 
 

@@ -20,6 +20,7 @@ from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.delivery import Delivery, fitted
 from generator.engines.diffusers.encodes import Encodes
+from generator.engines.diffusers.estimate import largest, smallest
 from generator.engines.diffusers.family import Family, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
 from generator.engines.diffusers.load_progress import LoadProgress
@@ -84,7 +85,10 @@ class Runner:
         model = sources.pinned(model)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.reading)
-        runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
+        adapter = family(pipe, model)
+        for clip in smallest(model), largest(model):
+            adapter.check_grid(clip)
+        runner = cls(model, adapter, pipe, chosen, plans, plan)
         try:
             runner.speed_up(choose_speed(speed, chosen), context)
         except BaseException:
