@@ -97,11 +97,8 @@ class Runner:
         """Pull the preset's levers. Each is tried first, which also compiles what is to be compiled, told as `warm`;
         what fails is let go of. Raises what context raises.
         """
-        if speed is Speed.EXACT:
-            self._levers = slow_down(self._pipe)
-        else:
-            self._levers = speed_up(self._model, self._family, self._pipe, self.plan.placement, speed, context)
-            free_memory(self._device)
+        self._levers = speed_up(self._model, self._family, self._pipe, self.plan.placement, speed, context)
+        free_memory(self._device)
         log.info("%s renders with %s.", self._model.name, self._levers.said)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
@@ -276,12 +273,12 @@ class Runner:
 
         What did not fit once will not fit the next time either: this holds until the model is loaded anew.
         """
+        self._encodes.forget()  # tiles encode to slightly other numbers, and the plan may want their RAM
         plan = leaner(self._plans, self.plan, free_ram() + self.ram)
         if plan is None:
             return False
         log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
         self._placed = False
-        self._encodes.forget()  # tiles encode to slightly other numbers
         free_memory(self._device)
         self._levers = slow_down(self._pipe)
         self._family.tile()
