@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 import torch
 from engine_harness import Collected, Told, failing, job_of, pipe_of
+from pretend_gpu import pretended
 
-from clips.catalog import Model
+from clips.catalog import Model, Placement, Speed
 from clips.domain import Plan
 from clips.errors import CancelledError, FatalEngineError, MemberError, SetupError
 from generator.engines.diffusers import gpu_memory, loading
@@ -54,6 +55,20 @@ async def test_out_of_memory_in_the_decode_sends_no_frame_twice_and_tiles_the_re
     assert np.array_equal(rescued.clip()[0], usual.clip()[0])
     difference = np.abs(rescued.clip().astype(int) - usual.clip().astype(int))
     assert 0 < difference.mean() < 25, "the same picture, but for the seams of the tiles"
+
+
+def test_latents_wait_on_the_gpu_while_the_parts_leave_it(model: Model, photo: Path) -> None:
+    with pretended():
+        runner = Runner.load(model, "cuda", Told(), Speed.EXACT)
+        usual, rescued = Collected(), Collected()
+        runner.render(job_of(photo, 7), usual, Told())
+        decoder = runner._pipe.vae.decoder  # pyright: ignore[reportPrivateUsage]
+        with failing(decoder, [torch.OutOfMemoryError("CUDA out of memory")], after=1):
+            runner.render(job_of(photo, 7), rescued, Told())
+        assert runner.plan.placement is Placement.OFFLOADED
+        assert runner.manner["placement"] == "whole, decoded in tiles", "it was denoised before that"
+        runner.close()
+    assert np.array_equal(rescued.clip(), usual.clip())
 
 
 async def test_out_of_memory_twice_is_told_to_the_member_and_the_engine_lives(
