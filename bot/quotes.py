@@ -15,8 +15,9 @@ from courier.wording import count_of_takes, cut, price_of, seconds_of
 MOST = 25
 """Suggestions that Discord shows."""
 _LONGEST_NAME = 100
-_SHORTEST_SUMMARY = 8  # what is left of one below that says nothing
 """Letters of a suggestion (Discord)."""
+_SHORTEST_SUMMARY = 8
+"""What is left of a summary below so many letters says nothing."""
 _STEPS = (0.25, 0.5, 1.0)
 """Seconds between the lengths that are suggested: the finest that fits."""
 

@@ -231,6 +231,22 @@ async def test_a_gate_that_opens_wakes_who_waits_for_it(room: Studio):
         assert woken == 1, "there is less to do, not more"
 
 
+async def test_a_check_that_began_before_a_gate_was_closed_does_not_open_it():
+    troubles = ["The GPU is taken."]
+
+    async def check() -> None:
+        if troubles:
+            gate.close(troubles.pop())  # by a load that failed meanwhile
+
+    gate = Gate("sketch", check, first=0.05)
+    await gate.examine()
+    assert (gate.open, gate.trouble) == (False, "The GPU is taken.")
+    keeping, began = asyncio.create_task(gate.keep()), monotonic()
+    await gate.opens()
+    assert monotonic() - began >= 0.05 and gate.trouble is None
+    keeping.cancel()
+
+
 def test_a_look_at_a_dead_hub_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = Event()
     monkeypatch.setattr("generator.engines.loading.check_loadable", lambda *_: answered.wait(60))

@@ -10,7 +10,7 @@ from clips.catalog import Model, Speed
 from clips.domain import ClipSpec
 from clips.errors import CancelledError, FatalEngineError, SetupError
 from generator.engines.base import Context, Job, Sink
-from generator.engines.ends import see_out
+from generator.engines.ends import let_go, see_out
 
 if TYPE_CHECKING:
     from generator.engines.diffusers.runner import Runner
@@ -130,12 +130,11 @@ class _Thread:
     def _judged(self, work: Callable[[], Result]) -> Result:
         try:
             return work()
-        except FatalEngineError:
-            raise
         except Exception as error:
-            if _is_fatal(error):
-                raise FatalEngineError(f"{self._name}: the GPU failed: {error}") from error
-            raise
+            let_go(error)
+            if isinstance(error, FatalEngineError) or not _is_fatal(error):
+                raise
+            raise FatalEngineError(f"{self._name}: the GPU failed: {error}") from error
 
 
 def _is_fatal(error: Exception) -> bool:

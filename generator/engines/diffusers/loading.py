@@ -5,7 +5,6 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
-from traceback import clear_frames
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -28,6 +27,7 @@ from generator.engines.diffusers.memory import MemoryPlan, choose, is_denoiser, 
 from generator.engines.diffusers.placing import goes_straight, in_4_bits, in_8_bits, place
 from generator.engines.diffusers.reading import size_of, told
 from generator.engines.diffusers.weights import Sources, weight_files
+from generator.engines.ends import let_go
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def load_as_planned(
         try:
             return load_pipeline(family, sources, device, plan, begin), plan
         except BaseException as error:
-            _let_go(error)
+            let_go(error)
             free_memory(device)
             if not isinstance(error, RuntimeError | MemoryError) or not is_out_of_memory(error):
                 raise
@@ -155,14 +155,6 @@ def load_as_planned(
         if plan:
             _check_ram(plan, others)
     raise SetupError(f"The GPU is too full for {model.title}. End what else runs on it, and try again.")
-
-
-def _let_go(error: BaseException) -> None:
-    """Forget what the frames that it ended refer to, such as weights: whoever has the error would keep those."""
-    met: BaseException | None = error
-    while met is not None:
-        clear_frames(met.__traceback__)
-        met = met.__context__
 
 
 def load_pipeline(
