@@ -1,7 +1,6 @@
 """Putting a loaded pipeline where its memory plan wants it: on the GPU, in RAM, or streamed between the two."""
 
 from collections.abc import Callable
-from itertools import chain
 
 import torch
 from diffusers.hooks.group_offloading import GroupOffloadingHook, apply_group_offloading
@@ -131,7 +130,7 @@ def _stream(part: nn.Module, device: torch.device, kind: str) -> list[torch.Tens
     if kind != "block_level" or not isinstance(hook, GroupOffloadingHook):
         return []
     group = hook.group
-    beside = [*chain(*map(tensors_of, group.modules)), *group.parameters, *group.buffers]
+    beside = [*group.parameters, *group.buffers]  # those of its modules too
     group.modules, group.parameters, group.buffers = [], [], []
     return beside
 

@@ -26,7 +26,7 @@ class Turns:
         self._lent: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def take(self, part: nn.Module, tensors: Sequence[torch.Tensor]) -> None:
-        """Let a part have turns, for which these tensors of it leave the RAM, until its pipeline's hooks are removed."""
+        """Let a part have turns, for which these tensors of it leave the RAM, until the pipeline loses its hooks."""
         vars(part)["_hf_hook"] = _Turn(part, self, tensors)
 
     def begin(self, tensors: Sequence[torch.Tensor]) -> None:
