@@ -44,7 +44,7 @@ def watched(pipe: DiffusionPipeline) -> Generator[Met]:
     def working(name: str) -> None:
         met.add((name, on_gpu(taking_turns)))
 
-    layers = ((name, layer) for name, part in parts.items() for layer in part.modules() if not [*layer.children()])
+    layers = ((name, layer) for name, part in parts.items() for layer in (part, *part.children()))
     hooks = [layer.register_forward_pre_hook(lambda *_, name=name: working(name)) for name, layer in layers]
     yield met
     for hook in hooks:
@@ -76,14 +76,14 @@ def test_one_part_at_a_time_is_on_the_gpu_and_none_between_renders(
         runner.park()
         assert "maybe_free_model_hooks" not in vars(pipe), "it takes no more turns"
         assert not any("_hf_hook" in vars(part) for part in modules(pipe).values())
-        names = {*modules(pipe)}
+        names = {name for name in modules(pipe) if not is_text_encoder(name)}
         runner.close()
     for name, there in met:
         if is_text_encoder(name):
             assert not any(map(is_denoiser, there)), "the words are read before it comes"
         else:
             assert there == {name}
-    assert {name for name, _ in met} == names
+    assert names <= {name for name, _ in met}
 
 
 @pytest.mark.parametrize("entry", ["wan-2.2-i2v-a14b", "hunyuan-i2v"])
