@@ -11,7 +11,7 @@ from clips.postgres import OUTAGE, Connection, retrying
 from clips.requests import WholeRequest
 from courier.buttons import Action, ButtonId
 from courier.message import Button, Message, Style
-from courier.wording import sentence, takes_named
+from courier.wording import plural, sentence, takes_named
 
 _log = logging.getLogger(__name__)
 
@@ -41,13 +41,21 @@ def cancelled(before: WholeRequest, now: list[TakeState]) -> str:
         return "It is being cancelled already, and stops within a step."
     said: list[str] = []
     if now.count(TakeState.CANCELLED) > sum(take.state is TakeState.CANCELLED for take in before.takes):
-        said.append("Cancelled before it started: nothing is charged for that.")
+        waiting = [one.index for one in before.takes if not one.state.final and one.state is not TakeState.RUNNING]
+        said.append(f"{_unbegun(waiting, len(before.takes))} started: nothing is charged for that.")
     if stopping:
         said.append("The rendering stops within a step; the seconds that it has rendered are charged.")
     if done := [take.index for take in before.takes if take.state is TakeState.DONE]:
         kept = "was ready before, and stays" if len(done) == 1 else "were ready before, and stay"
         said.append(f"{sentence(takes_named(done))} {kept}.")
     return " ".join(said) or "There is nothing left to cancel: it ended just now."
+
+
+def _unbegun(takes: list[int], of: int) -> str:
+    """That they are cancelled before …; named, where others had begun."""
+    if len(takes) in {0, of}:
+        return "Cancelled before it"
+    return f"{sentence(takes_named(takes))} {plural(len(takes), 'is cancelled before it', 'are cancelled before they')}"
 
 
 async def ask_to_delete(interaction: Interaction, member: Member, whole: WholeRequest) -> None:

@@ -16,14 +16,20 @@ MOST = 25
 """Suggestions that Discord shows."""
 _LONGEST_NAME = 100
 """Letters of a suggestion (Discord)."""
+_SHORTEST_SUMMARY = 8
+"""What is left of a summary below so many letters says nothing."""
 _STEPS = (0.25, 0.5, 1.0)
 """Seconds between the lengths that are suggested: the finest that fits."""
 
 
 def offer(wish: Wish, model: Model, rules: Rules, begin: str) -> str:
-    """A model in a list: its name, what this wish costs with it, when it begins, and what it is good at."""
+    """A model in a list: its name, what this wish costs with it, when it begins, and what it is good at, if that still
+    fits.
+    """
     facts = f" · {_price(wish, model, rules)} · {begin}"
-    return cut(f"{cut(model.title, _LONGEST_NAME - len(facts))}{facts} · {model.summary}", _LONGEST_NAME)
+    told = f"{cut(model.title, _LONGEST_NAME - len(facts))}{facts}"
+    room = _LONGEST_NAME - len(f"{told} · ")
+    return f"{told} · {cut(model.summary, room)}" if room >= _SHORTEST_SUMMARY else told
 
 
 def lengths(wish: Wish, model: Model, rules: Rules) -> list[tuple[str, float]]:

@@ -4,17 +4,18 @@ Planning is here and not in the engine, because the bot quotes a price before an
 """
 
 import math
-import tomllib
+import re
 from collections.abc import Collection, Iterator, Mapping
+from difflib import get_close_matches
 from enum import StrEnum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from clips.domain import ClipSpec, Fit, Plan, Size, Strength
-from clips.entries import Entry
+from clips.entries import Entry, entries, read_tables
 from clips.errors import MemberError, SetupError
 from clips.hosting import Hosted, Tool
 from clips.lengths import FrameRule, in_frames
@@ -63,6 +64,9 @@ class Gpu(Entry):
     full: int = Field(ge=1)
 
 
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class Model(Entry):
     """One entry of the catalogue. See the head of `catalog.toml` for what each field means."""
 
@@ -79,7 +83,7 @@ class Model(Entry):
     default_size: Size
     free_aspect: bool = True
     portrait: bool = True
-    price: dict[Size, float]
+    price: dict[Size, Price]
     accepts: frozenset[Accepts]
     needs: frozenset[Accepts] = frozenset({Accepts.PHOTO})
     frames_at: dict[Size, FrameRule] = Field(default_factory=dict[Size, FrameRule])
@@ -128,6 +132,14 @@ class Model(Entry):
             raise ValueError("needs must be among what it accepts, and seconds_at among its sizes")
         if (self.sigmas or self.renoise) and (self.steps != len(self.sigmas) or self.flow_shift is not None):
             raise ValueError("renoise needs sigmas, steps must be the number of these, and no flow_shift moves them")
+        return self
+
+    @model_validator(mode="after")
+    def _to_be_asked_for(self) -> Self:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):
+            raise ValueError("a name has small letters, digits, dots, hyphens and underscores, and nothing else")
+        if any(side < self.multiple or side % self.multiple for sides in self.sizes.values() for side in sides):
+            raise ValueError(f"width and height of each size must be multiples of {self.multiple}")
         return self
 
     @model_validator(mode="after")
@@ -264,17 +276,15 @@ class Catalog:
         """Read the built-in catalogue, then the host's. Raises `SetupError` that names file, entry and field."""
         models: dict[str, Model] = {}
         tools: dict[str, Tool] = {}
-        for name in ("catalog.toml", "hosted.toml"):
-            text = files("clips").joinpath(name).read_text(encoding="utf-8")
-            models |= _read(text, f"the built-in {name}", "models", Model)
-            tools |= _read(text, f"the built-in {name}", "tools", Tool)
-        if own is not None:
+        sources = {f"the built-in {name}": files("clips").joinpath(name) for name in ("catalog.toml", "hosted.toml")}
+        for where, source in (sources | ({} if own is None else {str(own): own})).items():
             try:
-                text = own.read_text(encoding="utf-8")
+                content = source.read_bytes()
             except OSError as error:
-                raise SetupError(f"ZOETROPE_CATALOG: cannot read {own}: {error.strerror}.") from error
-            models |= _read(text, str(own), "models", Model)
-            tools |= _read(text, str(own), "tools", Tool)
+                raise SetupError(f"ZOETROPE_CATALOG: cannot read {where}: {error.strerror}.") from error
+            tables = read_tables(content, where, ("models", "tools"))
+            models |= entries(tables["models"], where, Model)
+            tools |= entries(tables["tools"], where, Tool)
         return cls(models, tools)
 
     def __iter__(self) -> Iterator[Model]:
@@ -287,23 +297,12 @@ class Catalog:
         """A model by the name that a member wrote. Raises `MemberError` with the names there are."""
         model = self._models.get(name.strip().lower())
         if model is None:
-            raise MemberError(f"There is no model “{name}”. There are: {', '.join(self._models)}.")
+            raise MemberError(f"There is no model “{name}”. {instead_of(name, self._models)}")
         return model
 
 
-_Kind = TypeVar("_Kind", Model, Tool)
-
-
-def _read(text: str, where: str, table: str, kind: type[_Kind]) -> dict[str, _Kind]:
-    models: dict[str, _Kind] = {}
-    name = "?"
-    try:
-        for name, entry in tomllib.loads(text).get(table, {}).items():
-            models[name] = kind.model_validate({"name": name, **entry})
-    except tomllib.TOMLDecodeError as error:
-        raise SetupError(f"{where}: {error}.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = " ".join((name, ".".join(map(str, first["loc"])))).strip()
-        raise SetupError(f"{where}: model {field}: {first['msg']}.") from error
-    return models
+def instead_of(name: str, names: Collection[str]) -> str:
+    """A sentence for who wrote a name that is not among these: those that it may have meant, or else all there are."""
+    typed = name.strip().lower()
+    near = [one for one in names if typed and typed in one] or get_close_matches(typed, names, n=2)
+    return f"Did you mean {' or '.join(near[:4])}?" if near else f"There are: {', '.join(names)}."

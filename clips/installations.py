@@ -81,7 +81,7 @@ def _major_of(binaries: Path, account: Account | None) -> int | None:
             check=True,
             cwd="/",
             text=True,
-            timeout=10,
+            timeout=60,  # a machine that starts everything at once takes its time, and then there would be none
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=() if account else None,

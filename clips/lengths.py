@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from math import inf
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from clips.entries import Entry
 
@@ -17,6 +18,12 @@ class FrameRule(Entry):
     min: int = Field(ge=1)
     max: int = Field(ge=1)
 
+    @model_validator(mode="after")
+    def _has_lengths(self) -> Self:
+        if self.snap(inf) < self.min:
+            raise ValueError(f"no offset + n × step lies between min and max: {self.min} and {self.max}")
+        return self
+
     def snap(self, wished: float) -> int:
         """The allowed number of frames nearest to the wish."""
         steps = round((min(max(wished, self.min), self.max) - self.offset) / self.step)
@@ -24,13 +31,22 @@ class FrameRule(Entry):
 
 
 def in_frames(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An entry that tells its lengths in whole seconds, `[5, 10]` or `{ min = 2, max = 15 }`, with its frame rules."""
+    """An entry that tells its lengths in whole seconds, `[5, 10]` or `{ min = 2, max = 15 }`, with its frame rules.
+
+    Raises `ValueError`; not for the rate, which is looked at later.
+    """
     told = dict(entry)
-    fps: int = entry.get("fps", 0)
-    if "seconds" in told:
-        told["frames"] = _frames(told.pop("seconds"), fps)
-    if "seconds_at" in told:
-        told["frames_at"] = {size: _frames(seconds, fps) for size, seconds in told.pop("seconds_at").items()}
+    fps: object = entry.get("fps")
+    rate = fps if isinstance(fps, int) and fps > 0 else 1
+    try:
+        if "seconds" in told:
+            told["frames"] = _frames(told.pop("seconds"), rate)
+        if "seconds_at" in told:
+            told["frames_at"] = {size: _frames(seconds, rate) for size, seconds in told.pop("seconds_at").items()}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            "lengths in seconds are [5, 10] or { min = 2, max = 15 }; seconds_at has one a size"
+        ) from error
     return told
 
 

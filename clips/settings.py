@@ -6,7 +6,8 @@ from typing import Self
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from clips.catalog import Placement, Speed
+from clips.catalog import Catalog, Model, Placement, Speed, instead_of
+from clips.entries import PREFIX
 from clips.errors import SetupError
 from clips.quiet import QuietHours
 
@@ -145,6 +146,16 @@ class Settings(BaseSettings):
         """The placements that the host chose, by the model's name."""
         return {name: Placement(placement) for name, placement in _pairs(self.memory)}
 
+    def placed(self, model: Model, catalog: Catalog) -> Model:
+        """An entry of the catalogue with the placement that the host chose. `SetupError` where one is chosen for a
+        model that there is not; one that is not to run here is another process's.
+        """
+        for name in self.placements:
+            if catalog.get(name) is None:
+                instead = instead_of(name, [known.name for known in catalog])
+                raise SetupError(f"ZOETROPE_MEMORY: there is no model {name}. {instead}")
+        return model.model_copy(update={"memory": self.placements.get(model.name, model.memory)})
+
     @field_validator("memory")
     @classmethod
     def _known_placements(cls, memory: str) -> str:
@@ -170,4 +181,4 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 def _complaint(settings: type[Settings], location: tuple[int | str, ...], message: str) -> str:
     field = str(location[0]) if location else ""
     name = settings.variable(field) if field in settings.model_fields else field
-    return f"{name}: {message}"
+    return f"{name}: {message.removeprefix(PREFIX)}"

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from clips import deliveries, generators, hosted_jobs, queue
 from clips.blobs import BlobStore
-from clips.catalog import Catalog, Model
+from clips.catalog import Catalog, Model, instead_of
 from clips.checkpoints import Checkpoints
 from clips.embedded import database
 from clips.errors import FatalEngineError, SetupError
@@ -46,6 +46,7 @@ def main() -> None:
     try:
         settings = Settings.load()
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it would tell of kernels that nobody needs
         asyncio.run(_generate(settings))
     except SetupError as error:
         sys.stderr.write(f"{error}\n")
@@ -157,16 +158,9 @@ def wanted_models(settings: Settings, catalog: Catalog) -> Mapping[str, Model]:
     models = {name: catalog.get(name) for name in names}
     unknown = [name for name, model in models.items() if model is None]
     if unknown or not models:
-        there_are = ", ".join(model.name for model in catalog)
-        raise SetupError(f"ZOETROPE_MODELS: there is no model {', '.join(unknown) or 'named'}. There are: {there_are}.")
-    placements = settings.placements
-    if strange := ", ".join(sorted(placements.keys() - models.keys())):
-        raise SetupError(f"ZOETROPE_MEMORY: {strange} is not among ZOETROPE_MODELS.")
-    known = {
-        name: model.model_copy(update={"memory": placements[name]}) if name in placements else model
-        for name, model in models.items()
-        if model is not None
-    }
+        instead = instead_of(unknown[0] if unknown else "", [model.name for model in catalog])
+        raise SetupError(f"ZOETROPE_MODELS: there is no model {', '.join(unknown) or 'named'}. {instead}")
+    known = {name: settings.placed(model, catalog) for name, model in models.items() if model is not None}
     for model in known.values():
         check_installed(model)
     return known

@@ -42,7 +42,7 @@ class Controls:
         return web.Response(status=204)
 
     async def clear_faults(self, _: web.Request) -> web.Response:
-        self._faults.waiting.clear()
+        self._faults.clear()
         return web.Response(status=204)
 
     async def gateway(self, request: web.Request) -> web.Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from aiohttp import web
@@ -34,6 +35,7 @@ class Faults:
     """The faults that wait for their requests."""
 
     waiting: list[Fault] = field(default_factory=list[Fault])
+    _cleared: asyncio.Event = field(default_factory=asyncio.Event)
 
     def add(self, fields: Fields) -> None:
         """Takes a fault as the test controls describe it."""
@@ -59,6 +61,12 @@ class Faults:
         fields.problems.check()
         self.waiting.append(fault)
 
+    def clear(self) -> None:
+        """Forgets what waits, and ends the delays of requests that are under way."""
+        self.waiting.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
+
     def take(self, method: str, path: str) -> Fault | None:
         """The first fault for a request, one use of it spent."""
         for fault in self.waiting:
@@ -80,7 +88,8 @@ class Faults:
                 return await handler(request)
             if request.content_type == "application/json":
                 await request.read()  # what has come in takes effect, though its sender may not wait for that
-            await asyncio.sleep(fault.delay)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._cleared.wait(), fault.delay)
             if fault.drop_before:
                 return _cut(request)
             if fault.status:

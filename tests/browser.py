@@ -26,7 +26,7 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 8_000
+PATIENCE = 30_000
 """Milliseconds that one step may take on a busy machine."""
 
 

@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -24,10 +26,27 @@ KILLABLE = {"fsync": "off", "full_page_writes": "off"}
 # A killed server may lose this data: it is made again in a second.
 CARELESS = {**KILLABLE, "synchronous_commit": "off"}
 
+# A busy machine may take its time for one example, and for making them up. Every run tries the same ones, so that a
+# change is what makes one fail; `--hypothesis-profile=exploring` tries others each time.
+hypothesis.settings.register_profile(
+    "exploring", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.register_profile("steady", hypothesis.settings.get_profile("exploring"), derandomize=True)
+hypothesis.settings.load_profile("steady")
+
 # A shell that starts us in the background has us ignore Ctrl-C, and so would all that the tests start and interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # pytest-xdist tells its workers a width of the terminal; our consoles would keep to it in tests that ask for another.
 os.environ.pop("COLUMNS", None)
+
+
+async def _drop(administrator: asyncpg.Connection, name: str) -> None:
+    """A session that is told to end may take longer for it, on a busy machine, than Postgres waits."""
+    for _ in range(10):
+        with suppress(asyncpg.ObjectInUseError):
+            await administrator.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            return
+    raise AssertionError(f"the database {name} cannot be dropped")
 
 
 def _database(dsn: str, name: str) -> str:
@@ -56,7 +75,7 @@ async def template(server: str) -> AsyncGenerator[str]:
     finally:
         await connection.close()
     yield name
-    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop(administrator, name)
     await administrator.close()
 
 
@@ -67,7 +86,7 @@ async def dsn(server: str, template: str) -> AsyncGenerator[str]:
     administrator = await asyncpg.connect(server)
     await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     yield _database(server, name)
-    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await _drop(administrator, name)
     await administrator.close()
 
 

@@ -30,7 +30,7 @@ async def online(client: discord.Client, token: str = "sandbox") -> AsyncGenerat
         running = asyncio.create_task(client.connect())
         ready = asyncio.create_task(client.wait_until_ready())
         try:
-            await asyncio.wait({running, ready}, timeout=15, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, ready}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
             assert ready.done(), "the client did not become ready"
             yield
         finally:

@@ -79,7 +79,7 @@ class Person:
         body = {"interaction_id": interaction, "values": values}
         return (await self.ask("POST", "/modals", json=body))["interaction_id"]
 
-    async def outcome(self, interaction: str, *, until: int = 0, within: float = 10) -> Json:
+    async def outcome(self, interaction: str, *, until: int = 0, within: float = 60) -> Json:
         """An interaction once it is answered, and `until` messages of it have come that are not “thinking”."""
         ends = time.monotonic() + within
         while True:

@@ -19,6 +19,7 @@ import pytest
 
 from clips.embedded import embedded
 from clips.ffmpeg import probe
+from tests.ports import free_port
 from zoetrope.cli import main
 
 PROJECT = Path(__file__).parents[1]
@@ -38,7 +39,7 @@ def environment(folder: Path) -> dict[str, str]:
 def zoetrope(folder: Path, *arguments: object, **settings: str) -> tuple[int, str]:
     """The exit code, and what was said."""
     command, env = [*ZOETROPE, *map(str, arguments)], environment(folder) | settings
-    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=200, check=False)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -53,12 +54,6 @@ def at_work_in(folder: Path) -> list[str]:
         except OSError:  # it ended meanwhile
             continue
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return bound.getsockname()[1]
 
 
 class Terminal:
@@ -79,7 +74,7 @@ class Terminal:
 
     def until(self, words: str) -> str:
         """All that was said, once these words were."""
-        deadline = monotonic() + 60
+        deadline = monotonic() + 120
         while words not in self.said:
             assert monotonic() < deadline, self.said
             if select.select([self._end], [], [], 0.1)[0]:
@@ -140,7 +135,7 @@ def test_ctrl_c_cancels_what_was_asked_for(tmp_path: Path):
     terminal.until(" of 360")
     terminal.press_ctrl_c()
     terminal.until("Cancelled.")
-    assert terminal.process.wait(30) == 130
+    assert terminal.process.wait(90) == 130
     terminal.close()
     assert at_work_in(tmp_path) == []
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
@@ -176,7 +171,7 @@ def test_the_demo_stays_until_its_terminal_is_closed(tmp_path: Path):
     with urlopen(f"http://127.0.0.1:{port}/") as page:
         assert "zoetrope" in page.read().decode().lower()
     terminal.close()
-    terminal.process.wait(30)
+    terminal.process.wait(90)
     assert at_work_in(tmp_path) == []
 
 
@@ -249,6 +244,6 @@ def test_db_runs_until_it_is_told_to_stop(tmp_path: Path):
     assert keeper.stdout.readline().startswith("DATABASE_URL=postgresql://")
     assert at_work_in(tmp_path)
     keeper.send_signal(signal.SIGTERM)
-    keeper.communicate(timeout=30)
+    keeper.communicate(timeout=90)
     assert keeper.returncode == 0
     assert at_work_in(tmp_path) == []

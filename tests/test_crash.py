@@ -21,16 +21,16 @@ from clips.domain import RequestStatus
 from clips.postgres import Pool
 from sandbox import seed
 from sandbox.server import running
-from tests.bot.stage import ATTACHMENT, INTEGER, NUMBER, Stage, jpeg
+from tests.bot.stage import ATTACHMENT, INTEGER, NUMBER, PATIENT, Stage, jpeg
 from tests.generator.studio import SOON, Generator, generating
 
-BOUND = 30.0
+BOUND = 90.0
 
 
 @pytest.fixture
 async def stage(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Stage]:
     """A sandbox, and a generator seen a moment ago, so that members are offered its model."""
-    async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
+    async with running(tmp_path / "world", times=PATIENT) as box, aiohttp.ClientSession(box.address) as session:
         made = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
         await made.announce("sketch")
         yield made

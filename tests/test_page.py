@@ -1,6 +1,5 @@
 """The page in a real browser, with a real discord.py application at the other end of the sandbox."""
 
-import asyncio
 import re
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -16,6 +15,7 @@ from playwright.async_api import Browser, Locator, Page, expect
 
 from sandbox import seed
 from sandbox.server import Sandbox, running
+from tests.ports import free_port
 
 # One browser serves all of these tests, so they share an event loop.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -252,8 +252,8 @@ async def test_members_write_answer_hand_over_and_delete(browser: Browser, box: 
 
 async def test_the_page_outlives_the_application_and_the_server(browser: Browser, tmp_path: Path, media: Path):
     folder = tmp_path / "world"
-    async with running(folder) as box:
-        port = int(box.address.rpartition(":")[2])
+    port = free_port()
+    async with running(folder, port=port) as box:
         page_open = visit(browser, box.address, excuse="WebSocket|ERR_CONNECTION_REFUSED")
         page = await page_open.__aenter__()
         await expect(page.get_by_text("Zoetrope is not running.")).to_be_visible()
@@ -296,8 +296,7 @@ async def test_a_phone(browser: Browser, box: Sandbox, theo: Person, media: Path
         await theo.write(await theo.channel("animations"), "W" * 300)
         await expect(last(page)).to_contain_text("WWW")
         assert await too_wide(page) == []
-        await hold(last(page))
-        await expect(page.get_by_role("menuitem", name="Delete")).to_be_in_viewport()
+        await hold(last(page), until=page.get_by_role("menuitem", name="Delete"))
         await page.keyboard.press("Escape")
         await button(page, "Members").tap()
         await expect(page.get_by_role("button", name="Act as Juno")).to_be_in_viewport()
@@ -307,9 +306,10 @@ async def test_a_phone(browser: Browser, box: Sandbox, theo: Person, media: Path
         assert background != await page.evaluate("getComputedStyle(document.querySelector('main')).backgroundColor")
 
 
-async def hold(element: Locator) -> None:
-    """Rests a finger on an element."""
+async def hold(element: Locator, until: Locator) -> None:
+    """Rests a finger on an element until something is there."""
     finger = {"pointerType": "touch", "bubbles": True, "clientX": 150, "clientY": 500}
     await element.dispatch_event("pointerdown", finger)
-    await asyncio.sleep(0.6)
+    await expect(until).to_be_in_viewport()
     await element.dispatch_event("pointerup", finger)
+    await expect(until).to_be_in_viewport()

@@ -5,8 +5,8 @@ import os
 import signal
 import struct
 import threading
-import time
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from tests.processes import children
 Colour = tuple[int, int, int]
 
 LIMITS = PhotoLimits()
+PATIENT = ProcessLimits(seconds=120)
+"""For a machine that is busy with other tests: photos are read at the lowest priority."""
 SAMPLE = Path(__file__).parents[1] / "samples" / "raccoon.jpg"
 
 
@@ -138,35 +140,35 @@ def test_identify_and_read_survive_any_bytes(rest: bytes, start: bytes) -> None:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - it waits for another process
             await asyncio.sleep(0.005)
 
 
 async def test_process_answers_as_the_function_does() -> None:
-    reader = PhotoReader()
+    reader = PhotoReader(process=PATIENT)
     before = children()
     upload = SAMPLE.read_bytes()
     assert await reader.read(upload) == read_photo(upload, LIMITS)
     assert await reader.read(hostile.heic()) == read_photo(hostile.heic(), LIMITS)
     with pytest.raises(PhotoError, match="a PDF document"):
         await reader.read(b"%PDF-1.7")
-    assert children() == before
+    assert not children() - before
 
 
 async def test_loop_stays_free_while_many_are_read() -> None:
-    reader, longest, last = PhotoReader(at_once=2), 0.0, time.perf_counter()
+    reader, turns = PhotoReader(process=PATIENT, at_once=2), 0
     work = asyncio.gather(*(reader.read(SAMPLE.read_bytes()) for _ in range(6)))
     while not work.done():
         await asyncio.sleep(0.005)
-        now = time.perf_counter()
-        longest, last = max(longest, now - last), now
+        turns += 1
     assert len({photo.sha256 for photo in await work}) == 1
-    assert longest < 0.25
+    # Counted, not timed: on a machine that is slow for the loop, the six are slower too.
+    assert turns > 20
 
 
 async def test_balloon_is_refused() -> None:
-    reader = PhotoReader(process=ProcessLimits(memory=250 * 1024**2))
+    reader = PhotoReader(process=replace(PATIENT, memory=250 * 1024**2))
     big = hostile.saved(Image.new("RGBA", (7000, 7000), (1, 2, 3, 200)), "PNG", compress_level=1)
     with pytest.raises(PhotoError, match="more memory"):
         await reader.read(big)
@@ -177,7 +179,7 @@ async def test_hang_is_ended() -> None:
     before = children()
     with pytest.raises(PhotoError, match=r"within 0\.01 seconds"):
         await PhotoReader(process=ProcessLimits(seconds=0.01)).read(SAMPLE.read_bytes())
-    assert children() == before
+    assert not children() - before
 
 
 async def test_crash_is_a_sentence() -> None:
@@ -196,7 +198,7 @@ async def test_cancelled_leaves_no_process() -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert children() == before
+    assert not children() - before
     await until(lambda: threading.active_count() <= threads)
 
 

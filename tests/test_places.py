@@ -9,7 +9,7 @@ from clips import queue
 from clips.domain import Plan, RequestId
 from clips.postgres import Pool
 from clips.queue import Place
-from tests.library_of import ask_for, enqueued, settle_in
+from tests.library_of import ask_for, enqueued, settle_in, stays
 
 GUILD, ADA, BEN = 1, 11, 12
 LEASE = timedelta(seconds=30)
@@ -24,7 +24,9 @@ async def asked(pool: Pool) -> Pool:
 
 async def announced(pool: Pool, generators: int) -> None:
     for number in range(generators):
-        await queue.announce(pool, uuid4(), f"number {number}", ["sketch"], [])
+        generator = uuid4()
+        await queue.announce(pool, generator, f"number {number}", ["sketch"], [])
+        await stays(pool, generator)
 
 
 async def minutes(pool: Pool, user_id: int, takes: int) -> RequestId:

@@ -35,16 +35,16 @@ async def test_a_session_speaks_utc_and_json_and_has_a_name(pool: Pool):
     )
 
 
-async def test_statements_and_waits_for_locks_are_bounded(dsn: str):
-    short = Session("short", statement_timeout=timedelta(milliseconds=300), lock_timeout=timedelta(milliseconds=100))
-    async with connect_pool(dsn, short) as pool:
+async def test_statements_and_waits_for_locks_are_bounded(pool: Pool, dsn: str):
+    # Long enough for the statements that a connection begins with, on any machine.
+    short = Session("short", statement_timeout=timedelta(seconds=2), lock_timeout=timedelta(seconds=0.5))
+    await pool.execute("CREATE TABLE held (id int)")
+    async with connect_pool(dsn, short) as bounded, pool.acquire() as holder, holder.transaction():
         with pytest.raises(asyncpg.QueryCanceledError):
-            await pool.execute("SELECT pg_sleep(5)")
-        await pool.execute("CREATE TABLE held (id int)")
-        async with pool.acquire() as holder, holder.transaction():
-            await holder.execute("LOCK TABLE held")
-            with pytest.raises(asyncpg.LockNotAvailableError):
-                await pool.execute("SELECT * FROM held")
+            await bounded.execute("SELECT pg_sleep(60)")
+        await holder.execute("LOCK TABLE held")
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await bounded.execute("SELECT * FROM held")
 
 
 async def test_a_pool_closes_though_a_connection_is_out(dsn: str, monkeypatch: pytest.MonkeyPatch):
@@ -148,25 +148,32 @@ async def test_a_lost_connection_is_tried_again(numbers: Pool, moment: str):
 
 async def test_a_client_that_freezes_in_a_transaction_lets_go_of_its_locks(numbers: Pool, dsn: str):
     attempts = 0
+    holds, thawed = asyncio.Event(), asyncio.Event()
 
     async def work(connection: Connection) -> None:
         nonlocal attempts
         attempts += 1
         await connection.execute("UPDATE numbers SET value = value + 1 WHERE id = 1")
-        if attempts == 1:
-            await asyncio.sleep(0.5)
+        if not thawed.is_set():
+            holds.set()
+            await thawed.wait()
 
-    session = Session("frozen", idle_timeout=timedelta(milliseconds=100))
+    # Longer than a busy machine takes from one statement to the next.
+    session = Session("frozen", idle_timeout=timedelta(seconds=1))
     async with connect_pool(dsn, session) as frozen, asyncio.TaskGroup() as group:
         group.create_task(retrying(frozen, work))
-        await asyncio.sleep(0.3)
-        # Its first transaction is gone by now, and so is its lock.
-        await numbers.execute("UPDATE numbers SET value = value + 10 WHERE id = 1", timeout=0.15)
-    assert attempts == 2
+        await holds.wait()
+        # It waits for the lock until the frozen transaction is gone.
+        await numbers.execute("UPDATE numbers SET value = value + 10 WHERE id = 1")
+        thawed.set()
+    assert attempts >= 2
     assert await numbers.fetchval("SELECT value FROM numbers WHERE id = 1") == 11
 
 
-async def test_work_goes_on_when_the_server_comes_back(tmp_path: Path):
+async def test_work_goes_on_when_the_server_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # As long as the usual ones or longer, for a start on a busy machine.
+    monkeypatch.setattr(postgres, "_PAUSES", (*postgres._PAUSES, *[1.0] * 30))  # pyright: ignore[reportPrivateUsage]
+
     async def one(connection: Connection) -> object:
         return await connection.fetchval("SELECT 1")
 

@@ -13,7 +13,7 @@ from clips.errors import MemberError
 from clips.invariants import promises, violations
 from clips.postgres import Pool
 from clips.queue import Beat, Claim, Ended
-from tests.library_of import CLIP, MASTER, ask_for, enqueued, settle_in
+from tests.library_of import CLIP, MASTER, ask_for, enqueued, settle_in, stays
 
 LEASE = timedelta(seconds=30)
 NO_LEASE = timedelta()
@@ -28,6 +28,7 @@ async def queued(pool: Pool):
     await settle_in(pool, GUILD, OTHER_GUILD)
     generator = uuid4()
     await queue.announce(pool, generator, "one", ["sketch", "wan"], ["sketch"])
+    await stays(pool, generator)
     yield pool, generator
     async with pool.acquire() as conn:
         assert await violations(conn) == []

@@ -27,7 +27,7 @@ from clips import generators, ledger, paid, queue
 from clips.domain import GuildId, Lane, Progress, RequestId, TakeId, UserId
 from clips.errors import MemberError, RetryableError
 from clips.invariants import violations
-from clips.postgres import Pool, Session, connect_pool
+from clips.postgres import Pool, Session, connect_pool, retrying
 from clips.queue import Beat, Claim, Ended
 from tests.library_of import CLIP, MASTER, PRICE, ask_for, enqueued, settle_in
 
@@ -240,7 +240,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(read())
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)  # sixty examples of forty steps
 def test_any_order_of_events_keeps_every_promise(dsn: str):
     with asyncio.Runner() as runner:
         loop = QueueMachine.loop = runner.get_loop()
@@ -261,16 +261,28 @@ def test_any_order_of_events_keeps_every_promise(dsn: str):
 
 
 class Hammer:
-    """Actors that do at once whatever they like until the time is up. `seen` counts how their writes came out."""
+    """Actors that do at once whatever they like until the time is up, on a slow machine for as long as it takes to see
+    what is to be seen, a minute at most. `seen` counts how their writes came out.
+    """
 
     def __init__(self, pool: Pool, seconds: float) -> None:
         self.pool = pool
         self.seen = Counter[str]()
-        self._until = asyncio.get_running_loop().time() + seconds
+        self._began = asyncio.get_running_loop().time()
+        self._seconds = seconds
+
+    @property
+    def saw_enough(self) -> bool:
+        return self.seen[Ended.DONE] > 20 and self.seen[Ended.FENCED] > 0 and self.seen["lost"] > 0
+
+    @property
+    def _goes_on(self) -> bool:
+        passed = asyncio.get_running_loop().time() - self._began
+        return passed < (60 if not self.saw_enough else self._seconds)
 
     async def repeat(self, once: Callable[[random.Random], Awaitable[None]], seed: int) -> None:
         dice = random.Random(seed)
-        while asyncio.get_running_loop().time() < self._until:
+        while self._goes_on:
             try:
                 await once(dice)
             except LOST:
@@ -321,11 +333,9 @@ async def test_hammered_by_many_with_connections_killed_the_promises_hold(pool: 
     hammer = Hammer(pool, seconds=3)
     actors = [hammer.member] * 5 + [hammer.generator] * 5 + [hammer.reaper, hammer.killer]
     await asyncio.gather(*(hammer.repeat(actor, seed) for seed, actor in enumerate(actors)))
-    assert hammer.seen[Ended.DONE] > 20
-    assert hammer.seen[Ended.FENCED] > 0
-    assert hammer.seen["lost"] > 0
-    await pool.execute("UPDATE takes SET lease_until = now() WHERE state = 'running'")
+    assert hammer.saw_enough, hammer.seen
+    # The last kill may show only now.
+    await retrying(pool, lambda conn: conn.execute("UPDATE takes SET lease_until = now() WHERE state = 'running'"))
     while await queue.reap(pool, NO_LEASE):
         pass
-    async with pool.acquire() as conn:
-        assert await violations(conn) == []
+    assert await retrying(pool, violations, one_statement=True) == []

@@ -22,3 +22,9 @@ def test_a_wrong_one_is_named_and_a_secret_is_not_shown(monkeypatch: pytest.Monk
     assert "r8_secret" not in str(refused.value)
     monkeypatch.delenv("ZOETROPE_WEBHOOK_URL")
     assert "r8_secret" not in repr(Settings.load())
+
+
+def test_a_sentence_of_ours_stands_alone(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("ZOETROPE_QUIET_HOURS", "23-7")
+    with pytest.raises(SetupError, match=r"^ZOETROPE_QUIET_HOURS: 23-7 is no span of hours"):
+        Settings.load()

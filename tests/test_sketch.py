@@ -237,11 +237,11 @@ async def test_cancelled_task_has_ended_its_thread() -> None:
         def frames(self, take: int, frames: NDArray[np.uint8]) -> None:
             super().frames(take, frames)
             started.set()
-            go_on.wait(5)
+            go_on.wait(60)
 
     slow = Slow()
     task = asyncio.create_task(ENGINE.render(job("zoom in"), slow, film))
-    await asyncio.to_thread(started.wait, 5)
+    await asyncio.to_thread(started.wait, 60)
     task.cancel()
     go_on.set()
     with pytest.raises(asyncio.CancelledError):

@@ -16,7 +16,7 @@ from clips import generators, queue, requests
 from clips.domain import GuildId, Plan, Progress, RequestId, Sha256
 from clips.postgres import Pool, Session, connect
 from clips.queue import Claim
-from tests.library_of import CLIP, MASTER, ask_for, enqueued, settle_in
+from tests.library_of import CLIP, MASTER, ask_for, enqueued, settle_in, stays
 
 GUILD = GuildId(1)
 LEASE = timedelta(seconds=30)
@@ -150,12 +150,19 @@ class Render:
             yield Progress("decode", done * 120 // self.pieces, 120), self.decode / self.pieces
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Machine:
     """A generator whose renders take their time at once: the moments that a take knows are moved into the past."""
 
     pool: Pool
     generator_id: UUID
+    at: datetime
+    """Until when all that passed is accounted for, by the database's clock."""
+
+    async def passes(self, seconds: float) -> None:
+        """So much time passes since the last call, however long the statements in between have taken."""
+        before, self.at = self.at, await clock(self.pool)
+        await self.pool.execute(_PASS, timedelta(seconds=seconds) - (self.at - before))
 
     async def follow(self, render: Render) -> tuple[list[float], list[float]]:
         """Render a take. The seconds left that were told, and the true ones, also between two words of progress."""
@@ -164,9 +171,10 @@ class Machine:
         true: list[float] = []
         rest = render.load + render.seconds
         for progress, seconds in render.words():
+            await self.passes(0)
             await queue.beat(self.pool, claim, progress, LEASE)
             for passing in (0, seconds / 2, seconds / 2):
-                await self.pool.execute(_PASS, timedelta(seconds=passing))
+                await self.passes(passing)
                 rest -= passing
                 told.append(await self.left(request))
                 true.append(rest)
@@ -177,6 +185,7 @@ class Machine:
         request = await enqueued(self.pool, ask_for(GUILD, user_id, takes=1, plan=plan))
         claim = await queue.claim(self.pool, self.generator_id, ["sketch"], [], LEASE)
         assert claim is not None
+        self.at = await clock(self.pool)
         return request, claim
 
     async def left(self, request: RequestId) -> float:
@@ -194,7 +203,12 @@ async def machine(pool: Pool, name: str) -> Machine:
     generator_id = uuid4()
     await queue.announce(pool, generator_id, name, ["sketch"], [])
     await generators.obey(pool, generator_id, name, "cuda", None)
-    return Machine(pool, generator_id)
+    await stays(pool, generator_id)
+    return Machine(pool, generator_id, await clock(pool))
+
+
+async def clock(pool: Pool) -> datetime:
+    return await pool.fetchval("SELECT clock_timestamp()")
 
 
 FEW_STEPS = Render(load=120, encode=4, steps=4, step=10, decode=42)
@@ -220,10 +234,11 @@ async def test_a_model_that_nobody_has_rendered_yet_is_told_by_its_own_steps(ask
     request, claim = await attic.begin()
     for done in range(3):
         await queue.beat(asked, claim, Progress("load", done * 30 * GIGA, 60 * GIGA), LEASE)
-        await asked.execute(_PASS, timedelta(seconds=60))
+        await attic.passes(60)
     for done in range(6):
+        await attic.passes(0)
         await queue.beat(asked, claim, Progress("step", done, 50), LEASE)
-        await asked.execute(_PASS, timedelta(seconds=2))
+        await attic.passes(2)
     assert await attic.left(request) == pytest.approx(45 * 2 - 2 + 100 / 9, abs=1)
 
 
@@ -232,7 +247,7 @@ async def test_a_take_that_goes_back_in_line_begins_anew(asked: Pool):
     request, claim = await attic.begin()
     for done in range(5):
         await queue.beat(asked, claim, Progress("step", done, 9), LEASE)
-        await asked.execute(_PASS, timedelta(seconds=500))
+        await attic.passes(500)
     assert await attic.left(request) > 1000
     await queue.give_back(asked, claim)
     again = await queue.claim(asked, attic.generator_id, ["sketch"], [], LEASE)
@@ -263,7 +278,7 @@ async def test_a_place_counts_each_take_ahead_at_the_pace_of_its_own_size_and_no
     clip = replace(CLIP, width=small.width, height=small.height)
     await queue.record(asked, claim, Sha256(MASTER), clip, timedelta(seconds=600), {})
     await attic.begin(11)
-    await asked.execute(_PASS, timedelta(seconds=300))  # it still loads
+    await attic.passes(300)  # it still loads
     for user in (12, 13):
         await enqueued(asked, ask_for(GUILD, user, takes=1, plan=small))
     place = await queue.place(asked, await enqueued(asked, ask_for(GUILD, 14, takes=1, plan=PLAN)))

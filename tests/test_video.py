@@ -224,7 +224,7 @@ def test_abort_leaves_no_file_and_no_process(tmp_path: Path) -> None:
     with Encoder(tmp_path / "a.mp4", *SIZE, 24) as encoder:
         encoder.write(grain(40))
         assert children() - before
-    assert children() == before
+    assert not children() - before
     assert threading.active_count() == threads
     assert not names(tmp_path)
     with pytest.raises(VideoError, match="has ended"):
@@ -247,7 +247,7 @@ def test_abort_frees_a_producer_that_waits(tmp_path: Path) -> None:
     producer.start()
     time.sleep(0.3)  # long enough that the queue is full of noise
     encoder.abort()
-    producer.join(5)
+    producer.join(60)
     assert not producer.is_alive()
     assert len(heard) == 1
     assert not names(tmp_path)
@@ -365,9 +365,9 @@ async def test_cancelled_copy_leaves_nothing(tmp_path: Path) -> None:
     master = encode(tmp_path / "a.mp4", grain(60, 640, 360))
     before, started = children(), asyncio.Event()
     task = asyncio.create_task(fit_below(master, 400_000, tmp_path / "b.mp4", progress=lambda *_: started.set()))
-    await asyncio.wait_for(started.wait(), 20)
+    await asyncio.wait_for(started.wait(), 60)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert children() == before
+    assert not children() - before
     assert names(tmp_path) == ["a.mp4"]

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from clips.domain import Camera, ClipSpec, Fit, GuildId, Lane, Size, Strength
 from clips.embedded import database
@@ -186,13 +186,17 @@ def doctor(
     """Check database, blobs, ffmpeg, token, permissions and model files, and say what to do about each."""
 
     async def check() -> bool:
-        table = Table("", "check", "found", "what to do", box=None, pad_edge=False)
+        # Folded, not cut: addresses and folders are longer than a column.
+        columns = [Column(name, overflow="fold") for name in ("", "check", "found", "what to do")]
+        table = Table(*columns, box=None, pad_edge=False)
         ill = False
         settings = Settings.load()
-        async for finding in examine_hosted(settings, schemas) if hosted or schemas else examine(settings):
-            ill |= bool(finding.fix)
-            mark = "[red]✗" if finding.fix else "[green]✓"
-            table.add_row(mark, escape(finding.check), escape(finding.found), escape(finding.fix))
+        with console.status("Looking …") as status:
+            async for finding in examine_hosted(settings, schemas) if hosted or schemas else examine(settings):
+                ill |= bool(finding.fix)
+                mark = "[red]✗" if finding.fix else "[green]✓"
+                table.add_row(mark, escape(finding.check), escape(finding.found), escape(finding.fix))
+                status.update(f"Looked at {escape(finding.check)} …")
         console.print(table)
         return ill
 

@@ -150,7 +150,9 @@ async def _models(settings: Settings) -> list[Finding]:
     catalog = Catalog.load(settings.catalog)
     providers = {model.provider for model in catalog}
     wanted = [name for name in settings.model_names if name not in providers]
-    return [await asyncio.to_thread(_model, name, catalog.get(name), settings.device) for name in wanted]
+    models = {name: catalog.get(name) for name in wanted}
+    placed = {name: model and settings.placed(model, catalog) for name, model in models.items()}
+    return [await asyncio.to_thread(_model, name, model, settings.device) for name, model in placed.items()]
 
 
 async def _compiler(settings: Settings) -> list[Finding]:

@@ -1,14 +1,14 @@
 """`zoetrope generators`: who renders, and how a host has a machine pause, go on, or give its GPU back for a while."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from clips import generators
 from clips.embedded import database
@@ -29,11 +29,12 @@ def list_generators() -> None:
     """Who is alive, what each can render and has loaded, and who rests."""
 
     async def show() -> None:
-        table = Table("machine", "device", "generator", "does", "models", box=None, pad_edge=False)
+        columns = [Column(name, overflow="fold") for name in ("machine", "device", "generator", "does", "models")]
+        table = Table(*columns, box=None, pad_edge=False)
         async with _pool() as pool:
             for one in await generators.known(pool):
-                models = [f"[bold]{escape(name)}[/]" if name in one.loaded else escape(name) for name in one.models]
-                table.add_row(escape(one.machine), escape(one.device), escape(one.name), _doing(one), ", ".join(models))
+                models = ", ".join(f"{name} (loaded)" if name in one.loaded else name for name in one.models)
+                table.add_row(*map(escape, (one.machine, one.device, one.name, _doing(one), models)))
         if table.row_count:
             console.print(table)
         else:
@@ -49,8 +50,9 @@ def pause(
     after_take: Annotated[bool, typer.Option("--after-take", help="Let the take under way end first.")] = False,
 ) -> None:
     """Claim nothing until `resume`, restarts included. The take under way goes back in line at no cost."""
-    _told(
-        _pausing(machine, Pause.AFTER_TAKE if after_take else Pause.NOW),
+    _order(
+        machine,
+        lambda pool: generators.pause(pool, machine, Pause.AFTER_TAKE if after_take else Pause.NOW),
         f"{_of(machine)} pause{'' if after_take else ' at once'}. Members see it. To go on: zoetrope generators resume",
     )
 
@@ -58,23 +60,18 @@ def pause(
 @app.command()
 def resume(machine: Machine = EVERYWHERE) -> None:
     """Claim takes again."""
-    _told(_pausing(machine, Pause.NO), f"{_of(machine)} work again, but for their quiet hours.")
+    _order(
+        machine,
+        lambda pool: generators.pause(pool, machine, Pause.NO),
+        f"{_of(machine)} work again, but for their quiet hours.",
+    )
 
 
 @app.command()
 def free(machine: Machine = EVERYWHERE) -> None:
     """Have loaded models leave the GPU, after the take under way; the next take brings its model back."""
-
-    async def ask() -> None:
-        async with _pool() as pool:
-            await generators.free(pool, machine)
-
-    _told(ask(), f"{_of(machine)} give their GPU's memory back as soon as no take uses it.")
-
-
-async def _pausing(machine: str, how: Pause) -> None:
-    async with _pool() as pool:
-        await generators.pause(pool, machine, how)
+    sentence = f"{_of(machine)} give their GPU's memory back as soon as no take uses it."
+    _order(machine, lambda pool: generators.free(pool, machine), sentence)
 
 
 @asynccontextmanager
@@ -102,6 +99,18 @@ def _of(machine: str) -> str:
     return f"The generators on {machine}" if machine else "All generators"
 
 
-def _told(work: Coroutine[None, None, None], sentence: str) -> None:
-    asyncio.run(work)
+def _order(machine: str, order: Callable[[Pool], Awaitable[None]], sentence: str) -> None:
+    """Give an order and say so; also where nobody is there to hear it, who may be mistyped, or start later."""
+
+    async def give() -> list[Known]:
+        async with _pool() as pool:
+            await order(pool)
+            return await generators.known(pool)
+
+    known = asyncio.run(give())
+    if machine not in {EVERYWHERE, *(one.machine for one in known)}:
+        there = ", ".join(sorted({one.machine for one in known})) or "none"
+        sentence += (
+            f"\nNone is at work on {machine} now: it counts for those that start there. Machines at work: {there}."
+        )
     console.print(sentence, highlight=False, markup=False, soft_wrap=True)

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
-from clips.catalog import Catalog, EngineKind, Model
+from clips.catalog import Catalog, EngineKind, Model, instead_of
 from clips.errors import RetryableError, SetupError
 from clips.machine import free_ram
 from clips.settings import Settings
@@ -30,6 +30,7 @@ console = Console()
 
 _GIB = 1024**3
 _INTERRUPTED = 130
+_ASKING = "Asking the hub …"
 _LINE_EVERY = 30.0
 """Seconds between lines of progress where there is no terminal."""
 Name = Annotated[str, typer.Argument(help="A model of the catalogue.")]
@@ -40,19 +41,21 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 @app.command(name="list")
 def list_models() -> None:
     """Every open-weights model: what it takes, what is here of it, and its licence."""
-    hub = the_hub()
-    table = Table("model", "here", "weights", "GPU", "licence", box=None, pad_edge=False)
-    for model in _local():
+    hub, models = the_hub(), _local()
+    table = Table(Column("model", no_wrap=True), "here", "weights", "GPU", "licence", box=None, pad_edge=False)
+    for model in models:
         size = sum(file.stat().st_size for file in hub.here(model))
-        forbids = f"\n[dim]{escape(model.forbids)}[/]" if model.forbids else ""
         table.add_row(
             model.name,
             _size(size) if size else "–",
             _size(model.weights * 1e9) if model.weights else "?",
             f"{model.gpu.full} GiB, least {model.gpu.least}" if model.gpu else "?",
-            escape(model.licence) + forbids,
+            escape(model.licence),
         )
     console.print(table)
+    for terms in dict.fromkeys(model.terms for model in models if model.forbids):
+        under = joined([model.name for model in models if model.terms == terms])
+        console.print(f"\n{under}: [dim]{escape(terms)}[/]", highlight=False)
 
 
 @app.command()
@@ -62,7 +65,8 @@ def pull(name: Name, *, yes: Yes = False) -> None:
     from generator.engines.diffusers.download import check_disk  # noqa: PLC0415 - comes with the generator's install only
 
     try:
-        stock = hub.stock(model)
+        with console.status(_ASKING):
+            stock = hub.stock(model)
     except RetryableError:
         if not hub.whole(model):
             raise
@@ -102,7 +106,8 @@ def check(
     model, _ = _model(name), the_hub()
     from generator.engines.diffusers import loading, memory, outlook  # noqa: PLC0415 - seconds of imports, for this command alone
 
-    found = outlook.outlook(model)
+    with console.status(_ASKING):
+        found = outlook.outlook(model)
     for part, numbers in found.checkpoint.numbers.items():
         _tell(f"{part}: {numbers / 1e9:.2f} billion numbers")
     loading.check_wish(model, found.plans)
@@ -201,15 +206,17 @@ def _verdict(plan: "MemoryPlan", least: "MemoryPlan", size: int, room: int) -> s
 
 
 def _local() -> list[Model]:
-    return [model for model in Catalog.load(Settings.load().catalog) if model.engine is EngineKind.DIFFUSERS]
+    settings = Settings.load()
+    catalog = Catalog.load(settings.catalog)
+    return [settings.placed(model, catalog) for model in catalog if model.engine is EngineKind.DIFFUSERS]
 
 
 def _model(name: str) -> Model:
-    local = _local()
-    for model in local:
-        if model.name == name:
-            return model
-    raise SetupError(f"There is no open-weights model {name}. There are: {', '.join(model.name for model in local)}.")
+    local = {model.name: model for model in _local()}
+    model = local.get(name.strip().lower())
+    if model is None:
+        raise SetupError(f"There is no open-weights model {name}. {instead_of(name, local)}")
+    return model
 
 
 def _is_found(model: Model) -> bool:

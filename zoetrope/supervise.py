@@ -156,7 +156,8 @@ class _Running:
     async def stop(self) -> None:
         try:
             if self.end() is None:
-                self.process.send_signal(signal.SIGTERM)
+                # Not the process's own method: that reaps what has just ended, and its id may be somebody else's then.
+                os.kill(self.process.pid, signal.SIGTERM)
                 await self._until_ended(self.child.stop_bound)
         finally:
             self.kill()

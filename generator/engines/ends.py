@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future
 from threading import Thread
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -14,6 +15,16 @@ async def see_out(work: asyncio.Future[Any]) -> None:
     await asyncio.wait({work})
     if not work.cancelled():
         work.exception()
+
+
+def let_go(error: BaseException) -> None:
+    """Forget what the frames that it ended refer to, such as weights and latents: whoever has the error would keep
+    those, and a task that awaits it has it in a circle until garbage is collected. It was raised just now.
+    """
+    met: BaseException | None = error
+    while met is not None:
+        clear_frames(met.__traceback__)
+        met = met.__context__
 
 
 async def aside(work: Callable[[], Result]) -> Result:

@@ -33,6 +33,7 @@ class Gate:
         self._check = check
         self._first = first
         self._pause = first
+        self._closings = 0
         self._closed = asyncio.Event()
         self._opened = asyncio.Event()
         if not unseen:
@@ -47,6 +48,7 @@ class Gate:
         if self.trouble != why:
             log.error("%s is switched off: %s", self.name, why)
         self.trouble = why
+        self._closings += 1
         self._opened.clear()
         self._closed.set()
         return SwitchedOffError(f"{self.name} is switched off: {why}")
@@ -73,13 +75,17 @@ class Gate:
         self._pause = self._first
 
     async def examine(self) -> None:
-        """Check now; close or open accordingly."""
+        """Check now; close or open accordingly. What was closed meanwhile stays so: the check may have seen what was
+        there before.
+        """
+        before = self._closings
         try:
             await self._check()
         except (SetupError, RetryableError) as error:
             self.close(str(error))
         else:
-            self._open()
+            if self._closings == before:
+                self._open()
 
     async def opens(self) -> None:
         """Wait until the gate is open."""

@@ -12,13 +12,13 @@ from clips.blobs import BlobStore
 from clips.postgres import Pool
 from sandbox import seed
 from sandbox.server import running
-from tests.bot.stage import Stage
+from tests.bot.stage import PATIENT, Stage
 
 
 @pytest.fixture
 async def empty(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Stage]:
     """Everything but the bot; a generator that runs `sketch` is announced."""
-    async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
+    async with running(tmp_path / "world", times=PATIENT) as box, aiohttp.ClientSession(box.address) as session:
         stage = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
         await stage.announce("sketch")
         yield stage

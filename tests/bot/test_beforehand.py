@@ -19,7 +19,7 @@ async def fault(stage: Stage, **body: Any) -> None:
 
 
 async def begun(juno: Person, lobby: str, *options: Json) -> str:
-    """`/animate` with a photo that is on its way for a second."""
+    """`/animate` up to its being heard; the interaction."""
     photo = option("photo", ATTACHMENT, await juno.upload(jpeg(), "photo.jpg"))
     return await juno.use(lobby, "animate", photo, *options)
 
@@ -33,12 +33,13 @@ async def beforehand(stage: Stage, who: Person, interaction: str) -> str:
 
 async def test_length_and_price_are_told_while_the_photo_is_fetched(stage: Stage, juno: Person, lobby: str):
     await stage.announce("sketch", "svd-xt")
-    await fault(stage, method="GET", route="/cdn/", delay=1)
+    await fault(stage, method="GET", route="/cdn/", delay=300)
     interaction = await begun(juno, lobby, option("model", STRING, "svd-xt"))
     assert await beforehand(stage, juno, interaction) == (
         "**About to be made:** 3 takes with Stable Video Diffusion XT, 3.57 s each, 480p, for 54 credits. "
         "Reading what you sent…"
     )
+    await stage.no_more_faults()
     answer = await stage.answer(juno, interaction)
     assert "3 takes with Stable Video Diffusion XT, 3.57 s each" in answer["content"]
     assert "54 credits (18 a take) are set aside" in answer["content"]
@@ -48,25 +49,31 @@ async def test_dollars_are_told_and_what_is_asked_back_comes_after_them(stage: S
     await stage.announce("sketch", "kling-v2.6")
     await guilds.know(stage.pool, HOME)
     await paid.approve(stage.pool, HOME, "replicate", 5_000_000)
-    await fault(stage, method="GET", route="/cdn/", delay=1)
+    await fault(stage, method="GET", route="/cdn/", delay=300)
     asked = [option("model", STRING, "kling-v2.6"), option("length", NUMBER, 8)]
     interaction = await begun(juno, lobby, *asked)
     told = await beforehand(stage, juno, interaction)
     assert "3 takes with Kling v2.6, 10 s each, 1080p, for 420 credits and $2.10." in told
+    await stage.no_more_faults()
     question = await stage.answer(juno, interaction)
     assert question["content"].endswith("You asked for 8 s; 10 s is the nearest that Kling v2.6 can.")
     answer = await stage.answer(juno, await stage.press(juno, question, "Only 1 take for $0.70"))
     assert answer["content"].startswith("**On its way:** 1 take with Kling v2.6, 10 s")
 
 
-async def test_a_button_tells_it_before_anything_is_held(stage: Stage, juno: Person, theo: Person, lobby: str):
+async def test_a_button_tells_it_before_anything_is_held(
+    stage: Stage, juno: Person, theo: Person, lobby: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(answering, "_FIRST", 300)
     await stage.ask(juno, lobby, takes=2)
     await stage.finish(2)
     reply = await stage.shown(juno, lobby, lambda message: len(message["attachments"]) == 2)
-    await fault(stage, method="PATCH", route="/webhooks/", delay=0.6)
+    await fault(stage, method="PATCH", route="/webhooks/", delay=300)
     interaction = await theo.press(reply, button(reply, "Reroll")["custom_id"])
+    await stage.until(lambda: not stage.box.faults.waiting)
     await asyncio.sleep(0.3)
     assert len(await stage.request_ids()) == 1, "it is still being told"
+    await stage.no_more_faults()
     assert (await stage.answer(theo, interaction))["content"].startswith(f"**On its way:** 2 takes {SKETCH}")
 
 
@@ -91,18 +98,22 @@ async def test_a_word_beforehand_that_comes_late_does_not_stand(
     stage: Stage, juno: Person, lobby: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(answering, "_FIRST", 0.2)
-    monkeypatch.setattr(answering, "_ASTRAY", 3.0)
-    await fault(stage, method="PATCH", route="/webhooks/", delay=2)
+    await fault(stage, method="PATCH", route="/webhooks/", delay=300)
     interaction = await begun(juno, lobby)
-    # Nothing waited for it, it came late, and went.
-    for begin in ("**On its way:**", BEFOREHAND, "**On its way:**"):
-        await stage.said(juno, interaction, lambda content, begin=begin: content.startswith(begin))
+
+    async def reads(begin: str) -> None:
+        await stage.said(juno, interaction, lambda content: content.startswith(begin))
+
+    await reads("**On its way:**")  # nothing waited for it
+    await stage.no_more_faults()
+    await reads(BEFOREHAND)
+    await reads("**On its way:**")
 
 
 async def test_a_limit_that_the_word_beforehand_used_up_holds_the_answer_up_no_longer(
     stage: Stage, juno: Person, lobby: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(answering, "_ASTRAY", 0.1)
-    await fault(stage, method="PATCH", route="/webhooks/", status=429, retry_after=30)
-    async with asyncio.timeout(20):
+    await fault(stage, method="PATCH", route="/webhooks/", status=429, retry_after=600)
+    async with asyncio.timeout(120):
         assert "On its way" in (await stage.animate(juno, lobby))["content"]

@@ -64,13 +64,14 @@ async def test_an_interaction_delivered_twice_is_one_request(stage: Stage, juno:
 
 async def test_what_could_not_be_written_down_goes_on_once_it_can(stage: Stage, juno: Person, lobby: str):
     assert stage.bot is not None
-    await control(stage, "faults", method="GET", route="/cdn/", delay=1, times=1)
+    await control(stage, "faults", method="GET", route="/cdn/", delay=300, times=1)
     photo = await juno.upload(jpeg(), "photo.jpg")
     interaction = await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo))
     await stage.until(lambda: not stage.box.faults.waiting)  # the download has begun
     await stage.pool.execute("ALTER TABLE intakes RENAME TO mislaid")
     try:
-        await stage.bot.client.parts.intake.close(timedelta(seconds=20))
+        await stage.no_more_faults()
+        await stage.bot.client.parts.intake.close(timedelta(seconds=60))
     finally:
         await stage.pool.execute("ALTER TABLE mislaid RENAME TO intakes")
     assert await stage.request_ids() == []
@@ -80,13 +81,14 @@ async def test_what_could_not_be_written_down_goes_on_once_it_can(stage: Stage, 
 
 
 async def test_what_another_process_has_refused_becomes_no_request(stage: Stage, juno: Person, lobby: str):
-    await control(stage, "faults", method="GET", route="/cdn/", delay=1, times=1)
+    await control(stage, "faults", method="GET", route="/cdn/", delay=300, times=1)
     photo = await juno.upload(jpeg(), "photo.jpg")
     interaction = int(await juno.use(lobby, "animate", option("photo", ATTACHMENT, photo)))
     await stage.until(lambda: not stage.box.faults.waiting)  # the download has begun
     await intakes.refuse(stage.pool, interaction, "The other bot said no.")
     assert stage.bot is not None
-    await stage.bot.client.parts.intake.close(timedelta(seconds=20))
+    await stage.no_more_faults()
+    await stage.bot.client.parts.intake.close(timedelta(seconds=60))
     assert await stage.request_ids() == []
     assert await stage.pool.fetchval("SELECT count(*) FROM holds") == 0
     # What this process said beforehand does not stand over it.

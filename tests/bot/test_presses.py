@@ -173,7 +173,10 @@ async def test_cancel_while_waiting_costs_nothing(stage: Stage, juno: Person, ca
 async def test_cancel_while_rendering_stops_within_a_step(stage: Stage, juno: Person, card: Json):
     claim = await stage.begin()
     told = await says(stage, juno, card, "Cancel")
-    assert "The rendering stops within a step; the seconds that it has rendered are charged." in told
+    assert told == (
+        "Takes 2 and 3 are cancelled before they started: nothing is charged for that. "
+        "The rendering stops within a step; the seconds that it has rendered are charged."
+    )
     assert "is being cancelled already" in await says(stage, juno, card, "Cancel")
     whole = await stage.last()
     assert [take.state for take in whole.takes] == [TakeState.RUNNING, TakeState.CANCELLED, TakeState.CANCELLED]

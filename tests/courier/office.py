@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import aiohttp
 import discord
 import numpy as np
-from library_of import PHOTO, ask_for, enqueued
+from library_of import PHOTO, ask_for, enqueued, stays
 from people import Json, Person
 
 from clips import deliveries, guilds, library, queue, requests
@@ -120,18 +120,17 @@ class Office:
         await self.pool.execute("DELETE FROM discord_blocks")
 
     async def until(self, what: Callable[[], Awaitable[object]]) -> None:
-        """Wait until something is true, 20 s at most."""
-        async with asyncio.timeout(20):
+        """Wait until something is true, a minute at most."""
+        async with asyncio.timeout(60):
             while True:
                 if await what():
                     return
                 await asyncio.sleep(0.02)
 
     async def is_sending(self) -> bool:
-        """Has a courier begun to send the reply, so that its request is on the way by now?"""
+        """Has a courier begun to send the reply, so that its request has met the fault that waited for it?"""
         sending = await self.pool.fetchval("SELECT bool_or(sending) FROM deliveries WHERE kind = 'reply'")
-        await asyncio.sleep(0.3 if sending else 0)
-        return sending
+        return sending and not self.box.faults.waiting
 
     async def card_says(self, words: str) -> bool:
         messages = await self.messages()
@@ -196,6 +195,7 @@ async def opened(pool: Pool, box: Sandbox, folder: Path) -> AsyncGenerator[Offic
             blobs, clip = BlobStore.from_url(str(folder / "blobs")), filmed(folder / "clip.mp4")
             office = Office(pool, blobs, box, session, client, folder, clip)
             await queue.announce(pool, office.generator, "one", ["sketch"], ["sketch"])
+            await stays(pool, office.generator)
             yield office
     finally:
         point_at(None)

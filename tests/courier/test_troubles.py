@@ -57,7 +57,7 @@ async def killed(office: Office, dsn: str) -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, script, dsn, office.box.address, str(office.folder / "blobs"), "posted-not-marked"
     )
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         assert await process.wait() == -signal.SIGKILL
     await office.hurry()
 
@@ -165,7 +165,7 @@ async def test_a_stopping_courier_leaves_neither_loss_nor_double(
         running = asyncio.create_task(office.courier().run(notices))
         await office.until(office.is_sending)
         running.cancel()
-        await asyncio.wait([running], timeout=5)
+        await asyncio.wait([running], timeout=30)
     assert running.cancelled()
     assert (await office.row("reply", request))["lease_until"] is None
     await office.settle()
@@ -175,10 +175,10 @@ async def test_a_stopping_courier_leaves_neither_loss_nor_double(
 
 
 async def test_a_lease_is_renewed_while_a_send_takes_long(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deliveries, "LEASE", timedelta(seconds=0.6))
+    monkeypatch.setattr(deliveries, "LEASE", timedelta(seconds=3))
     await office.ask(takes=1)
     await office.render()
-    await office.fault("POST", POST, delay=1.5)
+    await office.fault("POST", POST, delay=5)
     sending = asyncio.create_task(office.courier().deliver_one())
     await office.until(office.is_sending)
     held: list[bool | None] = []
@@ -189,7 +189,7 @@ async def test_a_lease_is_renewed_while_a_send_takes_long(office: Office, monkey
         await asyncio.sleep(0.1)
     assert await sending
     # None: let go of, once it was marked.
-    assert held.count(True) > 8 and False not in held
+    assert held.count(True) > 3 and False not in held
 
 
 async def test_a_fault_of_ours_is_put_off_and_logged(office: Office, caplog: pytest.LogCaptureFixture) -> None:

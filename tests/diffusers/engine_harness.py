@@ -110,7 +110,7 @@ def failing(module: nn.Module, errors: list[RuntimeError], after: int = 0) -> Ge
     def fail(*_: object) -> None:
         calls.append(1)
         if len(calls) > after and errors:
-            raise errors.pop(0)
+            raise errors.pop(0).with_traceback(None)  # as one that was never raised before
 
     hook = module.register_forward_pre_hook(fail)
     try:

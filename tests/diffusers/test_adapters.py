@@ -95,9 +95,10 @@ def test_a_portrait_photo_gets_a_portrait_clip_where_the_model_can() -> None:
         ("skyreels-v2-14b", {"sigmas": (1.0, 0.5), "renoise": True}, "no use for sigmas and renoise"),
         ("ltx-video", {"sigmas": (1.0, 0.5)}, "no use for sigmas"),
         ("ltx-video-0.9.5", {"guidance_2": 1.0}, "no use for guidance_2"),
+        ("wan-2.2-i2v-a14b", {"guidance": 1.0}, "`guidance_2` would be ignored"),
         ("hunyuan-i2v", {"flow_shift": 3.0}, "no use for flow_shift"),
-        ("ltx-2", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "no first-block cache goes with"),
-        ("framepack", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "no first-block cache goes with"),
+        ("ltx-2", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "No first-block cache goes with"),
+        ("framepack", {"cache": StepCaches(balanced=FirstBlock(threshold=0.05))}, "No first-block cache goes with"),
     ],
 )
 def test_an_entry_with_steps_that_its_family_would_ignore_is_refused(
@@ -124,6 +125,11 @@ def test_an_entry_that_accepts_what_its_family_would_ignore_is_refused(
     changes = {**changes, "accepts": frozenset(map(Accepts, changes["accepts"]))} if "accepts" in changes else changes
     with pytest.raises(SetupError, match=rf"{said}.*Take that out of `accepts`"):
         family_of(Catalog.load().find(entry).model_copy(update=changes))
+
+
+async def test_a_second_guidance_is_for_two_transformers(model: Model) -> None:
+    with pytest.raises(SetupError, match="that of a second transformer, and there is one"):
+        await DiffusersEngine.load(model.model_copy(update={"guidance_2": 3.5}), "cpu", Told())
 
 
 async def test_an_end_photo_that_the_weights_would_ignore_is_refused(model: Model) -> None:

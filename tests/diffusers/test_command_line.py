@@ -48,7 +48,7 @@ def animate(folder: Path, dsn: str, *arguments: object) -> tuple[int, str]:
         },
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     return done.returncode, done.stdout + done.stderr

@@ -3,8 +3,10 @@ cancelled at any step. One tiny model each; `families` lists them.
 """
 
 import asyncio
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -136,6 +138,41 @@ async def test_a_cancel_ends_it_there_and_leaves_nothing(loaded: Loaded, tmp_pat
         assert np.array_equal(after.clip(), usual.clip()), name
 
 
+async def test_a_broken_off_render_keeps_no_tensor_though_its_error_is_kept(loaded: Loaded) -> None:
+    made: list[weakref.ref[torch.Tensor]] = []
+    hook = network_of(loaded.engine).register_forward_hook(lambda _, __, out: made.append(weakref.ref(out[0])))
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(CancelledError) as cut:
+            await loaded.render(loaded.job(3), Told(cancel_at=lambda report: report[:2] == ("step", 1)))
+        assert made and not any(output() is not None for output in made), cut
+    finally:
+        hook.remove()
+        gc.enable()
+
+
+async def test_a_decode_that_fails_is_tried_again_with_the_same_latents(loaded: Loaded) -> None:
+    runner, network = loaded.engine._runner, network_of(loaded.engine)  # pyright: ignore[reportPrivateUsage]
+    decoder = runner._family.decoders()[-1]  # pyright: ignore[reportPrivateUsage]
+    errors, drawn, late = [RuntimeError("No available kernel.")], list[float](), int(loaded.tiny.streams)
+    hook = decoder.register_forward_pre_hook(lambda *_: drawn.append(torch.rand(1).item()))
+    with failing(network, []) as calls:
+        usual = await loaded.render(loaded.job(5))
+        whole, noise = len(calls), drawn.copy()
+        calls.clear()
+        drawn.clear()
+        runner._levers = Levers("flash")  # pyright: ignore[reportPrivateUsage] - no CPU has it
+        with failing(decoder, errors, after=late):
+            again = await loaded.render(loaded.job(5, 7))
+    hook.remove()
+    assert errors == [] and len(calls) == 2 * whole, "each take is denoised once"
+    assert drawn[late + 1 :][: len(noise)] == noise, "what a decode draws is the take's own"
+    for take, expected in enumerate((usual, await loaded.usual())):
+        assert np.array_equal(again.clip(take), expected.clip())
+        assert not expected.sounds or np.array_equal(again.sounds[take].samples, expected.sounds[0].samples)
+
+
 async def test_an_end_photo_is_honoured_or_refused(loaded: Loaded, tmp_path: Path) -> None:
     refuses = "end_photo" in loaded.tiny.refuses
     assert refuses is (Accepts.END_PHOTO not in loaded.model.accepts), "the catalogue says what the family does"
@@ -262,7 +299,7 @@ async def test_takes_are_the_same_in_a_fresh_process(album: Album, photo: Path) 
         },
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert run.returncode == 0, run.stderr

@@ -18,7 +18,7 @@ from clips.postgres import Pool
 from clips.settings import Settings
 from sandbox import seed
 from sandbox.server import running
-from tests.bot.stage import Stage, jpeg
+from tests.bot.stage import PATIENT, Stage, jpeg
 from tests.generator.studio import generating
 from zoetrope.animate import Order, animate_photo
 
@@ -28,6 +28,7 @@ def entry_of(tiny: Tiny, shelf: Path) -> str:
     model, plan = tiny.model(tiny.saved(shelf)), tiny.plan
     fields = model.model_dump(mode="json", exclude_defaults=True, exclude={"name", "gpu", "weights", "cache"})
     small = {
+        "multiple": 2,
         "fps": min(plan.fps, plan.frames),  # nobody can ask for less than a second
         "frames": {"offset": plan.frames, "step": 1, "min": plan.frames, "max": plan.frames},
         "sizes": {model.default_size: (plan.width, plan.height)},
@@ -57,7 +58,7 @@ async def from_the_command_line(tiny: Tiny, catalog: Path, dsn: str, photo: Path
     assert (made.width, made.height, made.frames) == (tiny.plan.width, tiny.plan.height, tiny.plan.frames)
 
 
-@pytest.mark.timeout(300)  # twenty models, one after another, and the imports of a process
+@pytest.mark.timeout(900)  # twenty models, one after another, and the imports of a process
 async def test_a_member_gets_a_clip_of_every_family(
     shelf: Path, photo: Path, dsn: str, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,7 +67,7 @@ async def test_a_member_gets_a_clip_of_every_family(
     catalog = tmp_path / "ours.toml"
     catalog.write_text("\n".join(entry_of(tiny, shelf) for tiny in FAMILIES), encoding="utf-8")
     names = [tiny.entry for tiny in FAMILIES]
-    async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
+    async with running(tmp_path / "world", times=PATIENT) as box, aiohttp.ClientSession(box.address) as session:
         stage = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
         await stage.announce(*names)
         juno = stage.person(seed.JUNO)
@@ -78,7 +79,7 @@ async def test_a_member_gets_a_clip_of_every_family(
                 assert "1 take with" in answer["content"]
             settings = {"models": ",".join(names), "catalog": str(catalog), "device": "cpu"}
             async with generating(dsn, tmp_path, **settings) as generator:
-                replies = await stage.replies(juno, lobby, within=240.0)
+                replies = await stage.replies(juno, lobby, within=600.0)
                 requests = [await stage.read(request_id) for request_id in await stage.request_ids()]
                 for tiny in ONE_EACH:  # whose engines are loaded by now
                     await from_the_command_line(tiny, catalog, dsn, photo, tmp_path)

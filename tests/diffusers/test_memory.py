@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 import torch
 from engine_harness import Collected, Told, failing, job_of, pipe_of
+from pretend_gpu import pretended
 
-from clips.catalog import Model
+from clips.catalog import Model, Placement, Speed
 from clips.domain import Plan
 from clips.errors import CancelledError, FatalEngineError, MemberError, SetupError
 from generator.engines.diffusers import gpu_memory, loading
@@ -45,14 +46,29 @@ async def test_out_of_memory_in_the_decode_sends_no_frame_twice_and_tiles_the_re
 ) -> None:
     usual, rescued, told = Collected(), Collected(), Told()
     await own_engine.render(job_of(photo, 7, plan=LARGE), usual, Told())
-    decoder = pipe_of(own_engine).vae.decoder
-    with failing(decoder, [torch.OutOfMemoryError("CUDA out of memory")], after=1) as calls:
+    pipe, error = pipe_of(own_engine), torch.OutOfMemoryError("CUDA out of memory")
+    with failing(pipe.vae.decoder, [error], after=1) as calls, failing(pipe.transformer, []) as steps:
         await own_engine.render(job_of(photo, 7, plan=LARGE), rescued, told)
+    assert len(steps) == 2 * 3, "none of the steps is made again"
     assert len(calls) > 2 + 2, "the decoder is called once a tile and latent frame now"
     assert [len(chunk) for chunk in rescued.chunks[0]] == [1, 4]
     assert np.array_equal(rescued.clip()[0], usual.clip()[0])
     difference = np.abs(rescued.clip().astype(int) - usual.clip().astype(int))
     assert 0 < difference.mean() < 25, "the same picture, but for the seams of the tiles"
+
+
+def test_latents_wait_on_the_gpu_while_the_parts_leave_it(model: Model, photo: Path) -> None:
+    with pretended():
+        runner = Runner.load(model, "cuda", Told(), Speed.EXACT)
+        usual, rescued = Collected(), Collected()
+        runner.render(job_of(photo, 7), usual, Told())
+        decoder = runner._pipe.vae.decoder  # pyright: ignore[reportPrivateUsage]
+        with failing(decoder, [torch.OutOfMemoryError("CUDA out of memory")], after=1):
+            runner.render(job_of(photo, 7), rescued, Told())
+        assert runner.plan.placement is Placement.OFFLOADED
+        assert runner.manner["placement"] == "whole, decoded in tiles", "it was denoised before that"
+        runner.close()
+    assert np.array_equal(rescued.clip(), usual.clip())
 
 
 async def test_out_of_memory_twice_is_told_to_the_member_and_the_engine_lives(
@@ -116,7 +132,7 @@ async def test_a_gpu_that_fails_between_renders_is_fatal_too(
     engine: DiffusersEngine, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     def fail(_: object) -> None:
-        raise DEVICE_ERRORS[0]
+        raise DEVICE_ERRORS[0].with_traceback(None)
 
     monkeypatch.setattr(gpu_memory, "answers", lambda: False)
     monkeypatch.setattr(Runner, step, fail)
@@ -128,7 +144,7 @@ async def test_a_gpu_that_fails_in_a_load_is_fatal_and_no_fault_of_the_folder(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
-        raise DEVICE_ERRORS[0]
+        raise DEVICE_ERRORS[0].with_traceback(None)
 
     monkeypatch.setattr(loading, "place", fail)
     with pytest.raises(SetupError, match="cannot be loaded as WanImageToVideoPipeline: CUDA error: an illegal"):

@@ -259,3 +259,27 @@ def test_the_doctor_knows_what_came_by_halves_and_what_a_part_lacks(hub: Hub, mo
     point_to(hub.url, monkeypatch)
     max(blobs(hub), key=lambda blob: blob.stat().st_size).unlink()
     assert examine_files(tiny) == lacking
+
+
+def test_a_list_on_a_narrow_terminal_cuts_no_name_and_tells_each_licence_once(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "tiny-with-a-name-as-long-as-they-are"
+    (tmp_path / "long.toml").write_text(
+        ENTRY.format(name=long, repo=hub.repo) + ENTRY.format(name="tiny", repo=hub.repo)
+    )
+    monkeypatch.setenv("ZOETROPE_CATALOG", str(tmp_path / "long.toml"))
+    said = CliRunner().invoke(app, ["list"], catch_exceptions=False, env={"COLUMNS": "80"}).output
+    assert f"\n{long} " in said
+    assert " ".join(said.split()).count("No clips of dragons.") == 1
+    assert f"{long} and tiny: Licence: Some Licence 1.0." in " ".join(said.split())
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_a_check_keeps_to_the_placement_that_the_host_chose(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "a GPU of 12 GiB: all on the GPU" in run("check", "Own", "--vram", "12").output
+    monkeypatch.setenv("ZOETROPE_MEMORY", "own=grouped")
+    assert "a GPU of 12 GiB: streamed block by block" in run("check", "own", "--vram", "12").output
+    monkeypatch.setenv("ZOETROPE_MEMORY", "owm=grouped")
+    with pytest.raises(SetupError, match=r"ZOETROPE_MEMORY: there is no model owm\. Did you mean own\?"):
+        run("check", "own")

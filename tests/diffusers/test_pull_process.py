@@ -9,7 +9,6 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 from fake_hub import Hub
 from test_models_command import ENTRY
 
@@ -34,7 +33,7 @@ def pulling(hub: Hub, folder: Path, *, held: bool) -> Generator[tuple[subprocess
     with subprocess.Popen(command, env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as process:
         os.close(theirs)
         try:
-            assert not held or hub.holding.wait(60)
+            assert not held or hub.holding.wait(200)
             yield process, ours
         finally:
             process.kill()
@@ -56,29 +55,27 @@ def files(folder: Path, kind: str) -> list[Path]:
     return sorted((folder / "home" / "hub").glob(f"models--*/{kind}"))
 
 
-@pytest.mark.timeout(180)
 def test_a_pull_that_is_killed_goes_on_with_the_file_that_it_was_at(hub: Hub, tmp_path: Path) -> None:
     with pulling(hub, tmp_path, held=True) as (process, _):
         process.send_signal(signal.SIGKILL)
-        assert process.wait(20) == -signal.SIGKILL
+        assert process.wait(60) == -signal.SIGKILL
     assert len(files(tmp_path, "blobs/*.incomplete")) == 1
     before = set(hub.served)
     assert TRANSFORMER in before and "vae/config.json" not in before
     hub.served.clear()
     with pulling(hub, tmp_path, held=False) as (process, terminal):
         assert "All of it is here and whole." in said(terminal)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert before & set(hub.served) == {TRANSFORMER}
     assert files(tmp_path, "blobs/*.incomplete") == []
     assert len(files(tmp_path, "blobs/*")) == len(set(hub.files().values()))
 
 
-@pytest.mark.timeout(180)
 def test_a_pull_shows_how_far_it_is_and_stops_at_ctrl_c_with_nothing_broken(hub: Hub, tmp_path: Path) -> None:
     with pulling(hub, tmp_path, held=True) as (process, terminal):
         process.send_signal(signal.SIGINT)
         shown = said(terminal)
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
     assert "fetching" in shown and "MB" in shown
     assert "Stopped. The files that came whole are kept: pull again to go on." in shown
     assert files(tmp_path, "blobs/*.incomplete") == []

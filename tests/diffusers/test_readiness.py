@@ -81,7 +81,7 @@ async def test_a_hub_that_comes_back_heals_it(hosted: Model, hub: Hub, monkeypat
     await gate.examine()
     assert not gate.open
     assert gate.trouble is not None and gate.trouble.endswith(
-        "cannot be reached, and somebody/tiny-wan is not (all) here. Once it can be, all goes on by itself; or bring "
+        "is not (all) here. Check this machine's network. Once the hub answers, all goes on by itself; or bring "
         "the files here: zoetrope models pull wan-2.2-ti2v-5b"
     )
     point_to(hub.url, monkeypatch)
@@ -189,7 +189,7 @@ async def at_work(dsn: str, folder: Path, repo: str) -> AsyncGenerator[Callable[
 
 
 async def waited_for(pool: Pool, model: str) -> None:
-    async with asyncio.timeout(90):
+    async with asyncio.timeout(240):
         while not await is_offered(pool, model):  # noqa: ASYNC110 - another process has no event to wait for
             await asyncio.sleep(0.2)
 
@@ -208,7 +208,6 @@ async def test_a_generator_offers_the_others_and_says_what_to_do(
         assert await queue.alive_models(pool) == {"sketch"}
 
 
-@pytest.mark.timeout(180)
 async def test_a_generator_offers_what_it_can_download(
     dsn: str, pool: Pool, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

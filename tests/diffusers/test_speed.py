@@ -83,8 +83,8 @@ async def test_the_runner_pulls_what_the_catalogues_entry_says(
     exact = await clip_of(quick, photo, 7)
     monkeypatch.setitem(speed._ATTENTION, Speed.FAST, ["flash"])  # pyright: ignore[reportPrivateUsage] - cuDNN is no CPU's
     quick._runner.speed_up(Speed.FAST, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
-    assert quick.manner["speed"] == "native attention, mag cache at 0.06, compiled blocks"
     alone = await clip_of(quick, photo, 7)
+    assert quick.manner["speed"] == "native attention, mag cache at 0.06, compiled blocks"
     assert not np.array_equal(alone, exact), "steps were left out"
     assert np.array_equal(await clip_of(quick, photo, 3, 7), alone)
     slow_down(pipe_of(quick))
@@ -124,6 +124,23 @@ async def test_out_of_memory_a_render_goes_on_without_its_cache(
         assert np.array_equal(await clip_of(quick, photo, 7), exact)
     assert quick.manner["placement"] == placement
     assert quick.manner["speed"] == "native attention, compiled blocks"
+
+
+async def test_out_of_memory_in_the_decode_a_take_keeps_its_steps_and_the_next_has_no_levers(
+    quick: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = await clip_of(quick, photo, 7)
+    monkeypatch.setitem(speed._ATTENTION, Speed.FAST, [])  # pyright: ignore[reportPrivateUsage] - a CPU has none of them
+    quick._runner.speed_up(Speed.FAST, Told())  # pyright: ignore[reportPrivateUsage] - not asked for on a CPU
+    cached, manner = await clip_of(quick, photo, 7), quick.manner
+    errors: list[RuntimeError] = [torch.OutOfMemoryError("CUDA out of memory")]
+    with failing(pipe_of(quick).vae.decoder, errors, after=1), failing(pipe_of(quick).transformer, []) as calls:
+        rescued = await clip_of(quick, photo, 7)
+    assert errors == [] and len(calls) == 2 * 20
+    assert np.array_equal(rescued, cached) and not np.array_equal(cached, exact)
+    assert quick.manner == {**manner, "placement": "whole, decoded in tiles"}, "as it was denoised, and then decoded"
+    assert np.array_equal(await clip_of(quick, photo, 7), exact)
+    assert quick.manner["speed"] == "native attention"
 
 
 async def test_a_kernel_that_fails_at_a_takes_size_is_let_go_and_the_job_goes_on(

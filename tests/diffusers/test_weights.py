@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from errno import EACCES
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,10 @@ from safetensors.torch import save_file
 from clips.catalog import Model
 from clips.errors import CancelledError, RetryableError, SetupError
 from clips.repositories import Lora, Part
+from generator.engines.diffusers import hub
 from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.readiness import check
+from zoetrope.weights import examine_files
 
 
 @pytest.fixture
@@ -203,12 +207,45 @@ async def test_broken_or_missing_weights_are_said(model: Model, tiny_wan: Path, 
     copy = model.model_copy(update={"repo": str(folder)})
     file = folder / "transformer" / "diffusion_pytorch_model.safetensors"
     whole = file.read_bytes()
-    file.write_bytes(whole[:-100])
-    assert "cannot be loaded as WanImageToVideoPipeline" in await refusal(copy)
-    file.write_bytes(whole[:100])
-    assert "broken or cut off" in await refusal(copy)
+    for cut in (whole[:-100], whole[:100]):
+        file.write_bytes(cut)
+        assert "broken or cut off. `zoetrope models pull`" in await refusal(copy)
     file.unlink()
     assert "cannot be loaded as WanImageToVideoPipeline" in await refusal(copy)
+    file.write_bytes(whole)
+    shutil.rmtree(folder / "tokenizer")
+    assert f"{folder} lacks tokenizer, which its model_index.json names." in await refusal(copy)
+    with pytest.raises(SetupError, match="lacks tokenizer"):
+        check(copy, "cpu")
+    assert "lacks tokenizer" in examine_files(copy).fix
+
+
+async def test_what_nobody_may_read_is_not_called_damaged(
+    model: Model, tiny_wan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_wan, folder)
+    copy = model.model_copy(update={"repo": str(folder)})
+    file = folder / "vae" / "diffusion_pytorch_model.safetensors"
+
+    def closed(path: Path) -> None:
+        raise PermissionError(EACCES, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("generator.engines.diffusers.weights._tensors", closed)
+        with pytest.raises(SetupError, match=r"safetensors cannot be read: Permission denied\."):
+            check(copy, "cpu")
+        with pytest.raises(PermissionError):
+            hub.damaged([file], lambda _: None)
+    monkeypatch.setattr("os.access", lambda path, _: path != folder / "vae")
+    with pytest.raises(SetupError, match=f"No right to read vae in {folder}"):
+        check(copy, "cpu")
+
+
+async def test_lengths_and_sizes_that_the_weights_do_not_render_are_said(model: Model) -> None:
+    frames = model.frames.model_copy(update={"offset": 3})
+    said = await refusal(model.model_copy(update={"frames": frames}))
+    assert "and 4n + 1 frames. Mend the catalogue's entry." in said
 
 
 async def test_weights_that_could_run_code_are_refused(model: Model, tiny_wan: Path, tmp_path: Path) -> None:
@@ -265,7 +302,7 @@ async def test_a_part_that_is_none_is_said(model: Model, hub: Hub, tmp_path: Pat
 async def test_an_unknown_family_is_said(model: Model) -> None:
     for module in ("other", "noise"):
         said = await refusal(model.model_copy(update={"family": module}))
-        assert f"there is no adapter for the family “{module}”" in said
+        assert f"There is no adapter for the family “{module}”" in said
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda"])

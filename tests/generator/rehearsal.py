@@ -79,6 +79,7 @@ async def working(
     shelf: Shelf | None = None,
     blobs: BlobStore | None = None,
     models: dict[str, Model] | None = None,
+    lease: timedelta = timedelta(seconds=6),
     stop_seconds: float = 5,
     gate: Gate | None = None,
     resting: Resting | None = None,
@@ -91,7 +92,6 @@ async def working(
 
     models = models or {"sketch": SKETCH}
     identity = Identity(uuid4(), "test", list(models))
-    lease = timedelta(seconds=3)
     shop = Workshop(
         room.pool, blobs or room.blobs, models, shelf or Shelf("cpu", load=load), room.folder, Checkpoints()
     )
@@ -109,7 +109,7 @@ async def working(
             yield stopping
         finally:
             stopping.ask()
-            await asyncio.wait([work], timeout=20)
+            await asyncio.wait([work], timeout=60)
             order.cancel()
             await asyncio.wait([order])
             work.result()

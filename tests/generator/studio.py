@@ -28,11 +28,11 @@ from tests.library_of import ask_for, enqueued
 
 GUILD = GuildId(1)
 ADA = UserId(11)
-BOUND = 20.0
+BOUND = 90.0
 """Seconds for anything here: far beyond what it takes on a busy machine."""
 SHORT = Plan(width=160, height=120, frames=24, fps=24, credits=2)
-SOON = "1.5"
-"""A lease that is soon lost."""
+SOON = "3"
+"""A lease that is soon lost, and not by a generator that lives, though the machine be busy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,20 +218,38 @@ async def test_a_gate_that_opens_wakes_who_waits_for_it(room: Studio):
         await until(lambda: tells([]))
         await asyncio.sleep(0.2)
         notices.call(queue.READY, wake)
-        before = woken
         await gate.examine()
         await until(lambda: tells(["sketch"]))
+        async with asyncio.timeout(BOUND):
+            while not woken:  # noqa: ASYNC110 - the notice comes after the row
+                await asyncio.sleep(0.02)
         await asyncio.sleep(0.2)
-        assert woken == before + 1
+        assert woken == 1
         gate.close("The GPU is taken.")
         await until(lambda: tells([]))
         await asyncio.sleep(0.2)
-        assert woken == before + 1, "there is less to do, not more"
+        assert woken == 1, "there is less to do, not more"
+
+
+async def test_a_check_that_began_before_a_gate_was_closed_does_not_open_it():
+    troubles = ["The GPU is taken."]
+
+    async def check() -> None:
+        if troubles:
+            gate.close(troubles.pop())  # by a load that failed meanwhile
+
+    gate = Gate("sketch", check, first=0.05)
+    await gate.examine()
+    assert (gate.open, gate.trouble) == (False, "The GPU is taken.")
+    keeping, began = asyncio.create_task(gate.keep()), monotonic()
+    await gate.opens()
+    assert monotonic() - began >= 0.05 and gate.trouble is None
+    keeping.cancel()
 
 
 def test_a_look_at_a_dead_hub_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
     answered = Event()
-    monkeypatch.setattr("generator.engines.loading.check_loadable", lambda *_: answered.wait(20))
+    monkeypatch.setattr("generator.engines.loading.check_loadable", lambda *_: answered.wait(60))
     [gate] = gates_of([Catalog.load().find("wan-2.2-ti2v-5b")], "cpu").values()
 
     async def generate() -> None:
@@ -242,7 +260,7 @@ def test_a_look_at_a_dead_hub_holds_up_no_end(monkeypatch: pytest.MonkeyPatch) -
 
     began = monotonic()
     asyncio.run(generate())
-    assert monotonic() - began < 5
+    assert monotonic() - began < 30
     threads = [thread for thread in threading.enumerate() if thread.name == "aside"]
     assert threads and all(thread.daemon for thread in threads), "nor does the process wait for them"
     answered.set()

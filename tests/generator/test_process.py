@@ -40,12 +40,14 @@ async def test_a_generator_renders_what_waits_and_stops_as_told(room: Studio):
 
 
 async def test_two_generators_finish_the_takes_of_one_request(room: Studio):
-    async with room.generator() as one, room.generator() as two:
+    # Long enough for the other to claim what is left while one renders.
+    slow = "takes its time"
+    async with room.generator(slow) as one, room.generator(slow) as two:
         await asyncio.gather(one.says(" runs "), two.says(" runs "))
-        request = await room.ask(takes=4)
+        request = await room.ask(takes=3)
         takes = await room.ended(request)
         assert (await one.stopped(), await two.stopped()) == (0, 0)
-    assert [take.state for take in takes] == [TakeState.DONE] * 4
+    assert [take.state for take in takes] == [TakeState.DONE] * 3
     assert await room.pool.fetchval("SELECT count(DISTINCT generator_id) FROM takes") == 2
 
 
@@ -55,7 +57,7 @@ async def test_sigterm_in_the_middle_gives_the_take_back_within_the_bound(room: 
         await room.rendering(request)
         began = time.monotonic()
         assert await generator.stopped() == 0, generator.said
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
     [take] = (await room.read(request)).takes
     assert (take.state, take.attempts, take.charged) == (TakeState.READY, 0, None)
 
@@ -171,7 +173,9 @@ async def test_a_render_outlasts_an_outage_of_the_database_longer_than_its_lease
             await room.rendering(request)
             async with cable.cut():
                 await generator.says("Could not renew the lease")
-                await asyncio.sleep(3)  # by now it is rendered, its lease is over, and storing and recording are left
+                await asyncio.sleep(
+                    float(SOON) + 1
+                )  # by now it is rendered, its lease is over, and storing and recording are left
             await the_one_clip(room, request)
             assert await generator.stopped() == 0, generator.said
     assert await room.pool.fetchval("SELECT ARRAY[fence, attempts] FROM takes") == [1, 0]
@@ -180,8 +184,9 @@ async def test_a_render_outlasts_an_outage_of_the_database_longer_than_its_lease
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"models": "skecth"}, "ZOETROPE_MODELS: there is no model skecth. There are: sketch, "),
+        ({"models": "skecth"}, "ZOETROPE_MODELS: there is no model skecth. Did you mean sketch?"),
         ({"models": ","}, "ZOETROPE_MODELS: there is no model named. There are: sketch, "),
+        ({"memory": "sketsh=whole"}, "ZOETROPE_MEMORY: there is no model sketsh. Did you mean sketch?"),
         ({"lease_seconds": "soon"}, "ZOETROPE_LEASE_SECONDS: Input should be a valid number"),
         ({"home": "/proc/nowhere"}, "Cannot make files in /proc/nowhere/rendering"),
         ({"blobs": "/proc/blobs"}, "ZOETROPE_BLOBS: /proc/blobs cannot hold blobs"),

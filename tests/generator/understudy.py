@@ -46,5 +46,5 @@ async def render(self: SketchEngine, job: Job, sink: Sink, context: Context) -> 
 if __name__ == "__main__":
     SketchEngine.render = render
     account.PACE = Pace(settles=0.5, first=0.05, most=0.1, again=0.05)
-    worker.GRACE = 1.0
+    worker.GRACE = 3.0
     main()

@@ -48,6 +48,8 @@ class Provider:
     """The account does not answer."""
     listing_refused: bool = False
     listing_forgets: bool = False
+    listing_grows: int = 0
+    """After each of so many pages somebody else's prediction is created, before the next page is asked for."""
     held: bool = False
     """Predictions stay as they are until this is False."""
     files: dict[str, bytes] = field(default_factory=dict[str, bytes])
@@ -165,6 +167,9 @@ class Provider:
         if self.listing_forgets:
             page = [{**one, "input": None, "data_removed": True} for one in page]
         more = start + _PAGE < len(newest_first)
+        if self.listing_grows:
+            self.listing_grows -= 1
+            self._new({"version": "0" * 64, "input": {}})
         following = f"{self.address}/v1/predictions?cursor={start + _PAGE}" if more else None
         return web.json_response({"previous": None, "next": following, "results": page})
 

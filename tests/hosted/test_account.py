@@ -40,7 +40,7 @@ from tests.hosted.provider import KEY, Provider
 MODEL = Catalog.load().find("wan-2.7-i2v")
 SPEC = ClipSpec(MODEL.name, motion="waves roll in", seconds=2)
 MODELS = {MODEL.name: MODEL}
-LEASE = timedelta(seconds=3)
+LEASE = timedelta(seconds=10)
 
 
 @pytest.fixture(autouse=True)

@@ -96,6 +96,22 @@ async def test_an_upload_that_fails_where_all_else_works_closes_nothing(stage: R
     assert stage.provider.paid == 1
 
 
+@pytest.mark.parametrize("name", ["wan-2.7-i2v", "p-video"], ids=["by its mark", "by its words"])
+async def test_a_prediction_that_is_listed_twice_is_one(stage: Rehearsal, name: str):
+    """It was the last of a page when another one came before all of them, and so the first of the next page too."""
+    await stage.attempt()
+    [older] = stage.provider.predictions.values()
+    stage.notebook = Notebook(dies_at="created")
+    with pytest.raises(KilledError):
+        await stage.attempt(name, photo=name != "p-video")
+    stage.provider.predictions["newer"] = {**older, "id": "newer"}
+    stage.notebook.dies_at, stage.provider.listing_grows = "", 1
+    await stage.attempt(name, photo=name != "p-video")
+    assert stage.provider.listing_grows == 0
+    assert (stage.provider.cancelled, stage.notebook.surplus) == ([], set())
+    assert stage.notebook.outcome == Outcome.SUCCEEDED
+
+
 async def test_of_two_predictions_one_is_kept_and_both_are_paid_for(stage: Rehearsal):
     stage.notebook.dies_at = "created"
     with pytest.raises(KilledError):

@@ -11,7 +11,7 @@ from clips.domain import TakeState
 from clips.postgres import Pool
 from sandbox import seed
 from sandbox.server import running
-from tests.bot.stage import ATTACHMENT, HOME, INTEGER, STRING, Stage, jpeg
+from tests.bot.stage import ATTACHMENT, HOME, INTEGER, PATIENT, STRING, Stage, jpeg
 from tests.generator.studio import generating
 from tests.hosted.provider import KEY, Provider
 from tests.test_motion_video import movie
@@ -26,7 +26,7 @@ FORMS = {
 async def test_what_a_form_asks_for_reaches_the_provider_and_comes_back_as_a_clip(
     dsn: str, pool: Pool, tmp_path: Path, provider: Provider
 ):
-    async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
+    async with running(tmp_path / "world", times=PATIENT) as box, aiohttp.ClientSession(box.address) as session:
         stage = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
         await guilds.know(pool, HOME)
         await paid.approve(pool, HOME, "replicate", 20 * paid.DOLLAR)

@@ -18,11 +18,13 @@ from clips.domain import TakeState
 from clips.postgres import Pool
 from sandbox import seed
 from sandbox.server import running
-from tests.bot.stage import ATTACHMENT, HOME, INTEGER, STRING, Stage, jpeg
-from tests.generator.studio import SOON, Generator, generating
+from tests.bot.stage import ATTACHMENT, HOME, INTEGER, PATIENT, STRING, Stage, jpeg
+from tests.generator.studio import Generator, generating
 from tests.hosted.provider import KEY, Provider
 from tests.test_motion_video import movie
 
+LEASE = "6"
+"""Seconds. Eight generators start at once here, and one has thirty takes under way: all of that in one lease."""
 _KINDS = {"motion_video": "mp4", "references": "jpg"}
 KILLED = {
     Checkpoint.CLAIMED: "wan-2.6-i2v",
@@ -47,7 +49,7 @@ FORMS = {
 @pytest.fixture
 async def stage(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Stage]:
     """A sandbox, a bot in it, and a server whose host pays."""
-    async with running(tmp_path / "world") as box, aiohttp.ClientSession(box.address) as session:
+    async with running(tmp_path / "world", times=PATIENT) as box, aiohttp.ClientSession(box.address) as session:
         made = Stage(box, session, dsn, pool, BlobStore.from_url(str(tmp_path / "blobs")), tmp_path)
         await made.rule(max_running=len(KILLED), confirm_above=paid.DOLLAR)
         await paid.approve(pool, HOME, "replicate", 20 * paid.DOLLAR)
@@ -58,10 +60,11 @@ async def stage(dsn: str, pool: Pool, tmp_path: Path) -> AsyncGenerator[Stage]:
 
 def generator(stage: Stage, provider: Provider, **settings: str) -> AbstractAsyncContextManager[Generator]:
     """A generator that runs the sketch, one take at a time, and the provider's models, several."""
-    fields = {"models": "sketch,replicate", "replicate_url": provider.address, "lease_seconds": SOON} | settings
+    fields = {"models": "sketch,replicate", "replicate_url": provider.address, "lease_seconds": LEASE} | settings
     return generating(stage.dsn, stage.folder, "pays at once", key=KEY, **fields)
 
 
+@pytest.mark.timeout(900)  # eight generators, and a take of every model
 async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_generator_is_killed(
     stage: Stage, provider: Provider
 ):
@@ -85,7 +88,9 @@ async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_genera
             replies = await stage.replies(juno, lobby)
             assert await last.stopped() == 0, last.said
     models = len(KILLED) + len(OTHERS)
-    assert [len(reply["attachments"]) for reply in replies] == [1] * (models + 1)
+    assert [len(reply["attachments"]) for reply in replies] == [1] * (models + 1), [
+        reply["content"] for reply in replies
+    ]
     takes = [take for request_id in await stage.request_ids() for take in (await stage.read(request_id)).takes]
     assert [take.state for take in takes] == [TakeState.DONE] * (models + 1), last.said
     assert (provider.paid, len(provider.predictions)) == (models, models)

@@ -13,7 +13,7 @@ from tests.hosted.rehearsal import PACE, rehearsing
 async def test_a_hint_ends_the_pause_and_counts_once():
     wakes = Wakes()
     with wakes.awaiting("p1") as rest:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             wakes.wake("p1")
             wakes.wake("p1")
             await rest.pause(3600)
@@ -37,7 +37,7 @@ async def test_a_hint_for_other_work_is_forgotten():
 async def test_a_take_looks_again_when_its_provider_calls(provider: Provider, tmp_path: Path):
     provider.polls = deque(["processing", "succeeded"])
     calls = Calls(address="https://zoe.example/webhooks/replicate")
-    async with rehearsing(provider, tmp_path) as stage, asyncio.timeout(20):
+    async with rehearsing(provider, tmp_path) as stage, asyncio.timeout(60):
         stage.calls, stage.pace = calls, replace(PACE, first=3600, most=3600, longest=9999)
         attempt = asyncio.create_task(stage.attempt())
         while not attempt.done():

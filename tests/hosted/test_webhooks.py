@@ -132,7 +132,7 @@ async def test_a_delivery_wakes_whichever_generator_waits_for_the_job(dsn: str, 
         with calls.wakes.awaiting("p1") as known, calls.wakes.awaiting("p2") as unknown:
             assert await receiver.deliver({"id": "p2"}) == 204
             assert await receiver.deliver({"id": "p1"}) == 204
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await known.pause(3600)
             waiting = asyncio.create_task(unknown.pause(3600))
             await asyncio.sleep(0)

@@ -166,7 +166,7 @@ async def test_what_is_required_and_whose_file_it_is(rest: Rest, juno: Person, t
     assert await juno.use(lobby, "my", {"name": "queue", "type": 1})
 
 
-@pytest.mark.parametrize("box", [{"times": Times(acknowledgement=0.3)}], indirect=True)
+@pytest.mark.parametrize("box", [{"times": Times(acknowledgement=1.5)}], indirect=True)
 async def test_what_nobody_answers_fails(
     session: aiohttp.ClientSession, rest: Rest, juno: Person, lobby: str, box: Sandbox
 ):
@@ -174,7 +174,7 @@ async def test_what_nobody_answers_fails(
     async with session.ws_connect(f"/member/events?as={juno.id}") as events:
         made = await juno.use(lobby, "animate")
         assert (await juno.ask("GET", f"/interactions/{made}"))["state"] == "waiting"
-        told = await asyncio.wait_for(events.receive_json(), 5)
+        told = await asyncio.wait_for(events.receive_json(), 30)
     sentence = "The application did not respond"
     assert told == {"type": "interaction", "interaction_id": made, "state": "failed", "error": sentence}
     now = await juno.ask("GET", f"/interactions/{made}")

@@ -108,7 +108,7 @@ async def use_animate(juno: Person, lobby: str) -> str:
 
 async def message_with(person: Person, channel: str, content: str) -> Json:
     """The message of a channel with certain words, once it is there."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             for one in await person.messages(channel):
                 if one["content"] == content:

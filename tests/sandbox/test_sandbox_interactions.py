@@ -34,7 +34,7 @@ class Application:
     async def heard(self) -> Json:
         """The next interaction."""
         while True:
-            frame = json.loads((await asyncio.wait_for(self._socket.receive(), 5)).data)
+            frame = json.loads((await asyncio.wait_for(self._socket.receive(), 30)).data)
             if frame["t"] == "INTERACTION_CREATE":
                 return frame["d"]
 

@@ -17,6 +17,7 @@ ME = "/api/v10/users/@me"
 AUTHORIZED = {"Authorization": "Bot sandbox"}
 
 
+@pytest.mark.parametrize("box", [{"rates": Rates(bucket_seconds=60)}], indirect=True)
 async def test_every_answer_tells_its_bucket(session: aiohttp.ClientSession, lobby: str):
     async with session.get(ME, headers=AUTHORIZED) as response:
         first = response.headers
@@ -26,11 +27,11 @@ async def test_every_answer_tells_its_bucket(session: aiohttp.ClientSession, lob
         other = response.headers
     assert int(second["X-RateLimit-Remaining"]) == int(first["X-RateLimit-Remaining"]) - 1
     assert first["X-RateLimit-Bucket"] == second["X-RateLimit-Bucket"] != other["X-RateLimit-Bucket"]
-    assert 0 < float(first["X-RateLimit-Reset-After"]) <= 1
+    assert 0 < float(first["X-RateLimit-Reset-After"]) <= 60
     assert float(first["X-RateLimit-Reset"]) >= time.time() - 1
 
 
-@pytest.mark.parametrize("box", [{"rates": Rates(bucket=2, bucket_seconds=0.3)}], indirect=True)
+@pytest.mark.parametrize("box", [{"rates": Rates(bucket=2, bucket_seconds=2)}], indirect=True)
 async def test_a_full_bucket_refuses_until_it_resets(session: aiohttp.ClientSession, rest: Rest, juno: Person):
     lobby, photos = await juno.channel("lobby"), await juno.channel("photos")
     for _ in range(2):
@@ -44,7 +45,7 @@ async def test_a_full_bucket_refuses_until_it_resets(session: aiohttp.ClientSess
     assert (await rest("GET", f"/channels/{lobby}"))[0] == 200
 
 
-@pytest.mark.parametrize("box", [{"rates": Rates(everything=3, everything_seconds=5)}], indirect=True)
+@pytest.mark.parametrize("box", [{"rates": Rates(everything=3, everything_seconds=60)}], indirect=True)
 async def test_the_applications_limit_leaves_interactions_out(session: aiohttp.ClientSession, rest: Rest):
     for _ in range(3):
         assert (await rest("GET", "/users/@me"))[0] == 200

@@ -1,5 +1,7 @@
 """What goes into a render and what comes out of it: photos in the clip's size, frames and sound in the sink's form."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,9 +11,14 @@ from clips.photo import fit_photo
 from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.pictures import AT_ONCE, in_bytes
 
+if TYPE_CHECKING:
+    from generator.engines.diffusers.family import Latents
+
 
 class Delivery:
-    """A job's frames and sound on their way to the sink, each once: a second try leaves out what the first one sent."""
+    """A job's frames and sound on their way to the sink, each once: a second try leaves out what the first one sent. It
+    decodes the same latents, or the clip would go over into another.
+    """
 
     def __init__(self, job: Job, sink: Sink, context: Context) -> None:
         self._plan = job.plan
@@ -21,6 +28,8 @@ class Delivery:
         self._sounded: set[int] = set()
         self._take = -1
         self._seen = 0
+        self.latents: Latents | None = None
+        """Those of the take that is decoded, on its device, until it is whole: a decode holds them anyway."""
 
     def complete(self, take: int) -> bool:
         """Whether all frames of a take were sent."""
@@ -68,7 +77,7 @@ class Delivery:
         """Raise `ValueError` where the take came to fewer frames than were planned."""
         if self._seen != self._plan.frames:
             raise ValueError(f"the model decoded {self._seen} frames of {self._plan.frames}")
-        self._take = -1
+        self._take, self.latents = -1, None
 
 
 def fitted(job: Job, name: str) -> Image.Image:

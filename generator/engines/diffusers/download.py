@@ -126,7 +126,10 @@ def in_words(error: Exception, repo: str, revision: str | None) -> SetupError | 
                 "Unset it once."
             )
         case LocalEntryNotFoundError() | DryRunError():
-            return RetryableError(f"The hub at {constants.ENDPOINT} cannot be reached, and {repo} is not (all) here.")
+            return RetryableError(
+                f"The hub at {constants.ENDPOINT} cannot be reached, and {repo} is not (all) here. "
+                "Check this machine's network."
+            )
         case EntryNotFoundError():
             sentence = f"{repo} is not a diffusers model: it has no {INDEX}."
         case HFValidationError():

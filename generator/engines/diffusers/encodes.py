@@ -42,7 +42,7 @@ class Encodes:
     @contextmanager
     def reused(self, context: Context) -> Generator[None]:
         """Within it the encoders give what is known, and tell that they are done. What they computed is remembered,
-        also where the render fails later.
+        also where the render fails later; not of what has no fingerprint.
         """
         context.report("encode", 0, len(self._encoders))
         job = _Job(self._known, context, len(self._encoders))
@@ -76,7 +76,10 @@ class _Job:
 
     def reusing(self, number: int, function: Callable[..., object]) -> Callable[..., object]:
         def encode(*args: object, **kwargs: object) -> object:
-            key = number, fingerprint((args, kwargs))
+            content = fingerprint((args, kwargs))
+            if content is None:
+                return function(*args, **kwargs)
+            key = number, content
             if key not in self.made:
                 known = self._known.get(key)
                 if known is None:

@@ -1,7 +1,6 @@
 """The engine that the worker sees: a thread with a loaded model in it. Light to import; torch comes with the load."""
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -11,7 +10,7 @@ from clips.catalog import Model, Speed
 from clips.domain import ClipSpec
 from clips.errors import CancelledError, FatalEngineError, SetupError
 from generator.engines.base import Context, Job, Sink
-from generator.engines.ends import see_out
+from generator.engines.ends import let_go, see_out
 
 if TYPE_CHECKING:
     from generator.engines.diffusers.runner import Runner
@@ -94,7 +93,6 @@ class DiffusersEngine:
 
 
 def _load(model: Model, device: str, context: Context, speed: Speed | None, others: int) -> "Runner":
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels for a CPU that nobody needs
     try:
         # Seconds of imports, and absent where only other engines run.
         from generator.engines.diffusers.runner import Runner  # noqa: PLC0415
@@ -132,12 +130,11 @@ class _Thread:
     def _judged(self, work: Callable[[], Result]) -> Result:
         try:
             return work()
-        except FatalEngineError:
-            raise
         except Exception as error:
-            if _is_fatal(error):
-                raise FatalEngineError(f"{self._name}: the GPU failed: {error}") from error
-            raise
+            let_go(error)
+            if isinstance(error, FatalEngineError) or not _is_fatal(error):
+                raise
+            raise FatalEngineError(f"{self._name}: the GPU failed: {error}") from error
 
 
 def _is_fatal(error: Exception) -> bool:

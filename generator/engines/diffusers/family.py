@@ -13,9 +13,11 @@ from typing import ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
 from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
+from transformers.utils import logging as transformers_logging
 
 from clips.catalog import Accepts, Model
 from clips.domain import ClipSpec, Plan
@@ -127,7 +129,7 @@ class Family(ABC, Generic[Pipe_co]):
         self._pipe = pipe
         self._model = model
         if Accepts.END_PHOTO in model.accepts and "end_photo" not in self.inputs:
-            raise SetupError(_ignoring(model, [Accepts.END_PHOTO]))
+            raise SetupError(_ignoring([Accepts.END_PHOTO]))
 
     @property
     def entry(self) -> Model:
@@ -161,6 +163,10 @@ class Family(ABC, Generic[Pipe_co]):
         if further := inputs - {"photo"} - self.inputs:
             names = " or ".join(sorted(further)).replace("_", " ")
             raise MemberError(f"{self._model.title} takes no {names}. Leave that out, or pick another model.")
+        self.check_grid(plan)
+
+    def check_grid(self, plan: Plan) -> None:
+        """Raise `SetupError` for sides or frames that the pipeline would round."""
         grid = self.grid
         if plan.width % grid.width or plan.height % grid.height or (plan.frames - grid.offset) % grid.frames:
             raise SetupError(
@@ -230,13 +236,15 @@ def latent_frames(frames: int, along: int) -> int:
 
 def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
     """The adapter of a model. Raises `SetupError` where there is none, or one that would ignore part of the entry."""
+    for talk in (diffusers_logging, transformers_logging):
+        talk.set_verbosity_error()  # as they are imported, and at each render, they warn of what is meant so
     try:
         family: object = import_module(f"{__package__}.{model.family}").FAMILY
     except (ModuleNotFoundError, AttributeError):
         family = None
     if not (isinstance(family, type) and issubclass(family, Family)):
         raise SetupError(
-            f"{model.name}: there is no adapter for the family “{model.family}”. Mend `family` in the catalogue, or "
+            f"There is no adapter for the family “{model.family}”. Mend `family` in the catalogue, or "
             "install a newer version."
         )
     named = {
@@ -247,22 +255,27 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
     }
     if ignored := [name for name, value in named.items() if value and name not in family.honours]:
         raise SetupError(
-            f"{model.name}: models of the family “{model.family}” have no use for {' and '.join(ignored)}. Take that "
+            f"Models of the family “{model.family}” have no use for {' and '.join(ignored)}. Take that "
             "out of the catalogue's entry."
+        )
+    if model.guidance_2 is not None and family.guidance_of(model) <= 1 < model.guidance_2:
+        raise SetupError(
+            f"{model.name}: where `guidance` is 1 or less there is none, and `guidance_2` would be ignored. Mend them "
+            "in the catalogue's entry."
         )
     honoured = family.accepts - ({Accepts.AVOID} if family.guidance_of(model) <= 1 else set())
     if vain := [wish for wish in Accepts if wish in model.accepts - honoured]:
-        raise SetupError(_ignoring(model, vain))
+        raise SetupError(_ignoring(vain))
     if model.cache is not None and (unfit := model.cache.kinds - family.caches):
         raise SetupError(
-            f"{model.name}: no {' or '.join(sorted(unfit))} cache goes with models of the family “{model.family}”. "
+            f"No {' or '.join(sorted(unfit))} cache goes with models of the family “{model.family}”. "
             "Take `cache` out of the catalogue's entry."
         )
     return family
 
 
-def _ignoring(model: Model, wishes: Sequence[Accepts]) -> str:
+def _ignoring(wishes: Sequence[Accepts]) -> str:
     return (
-        f"{model.name}: its network or its guidance would ignore {joined(wishes)}. Take that out of `accepts` in the "
+        f"Its network or its guidance would ignore {joined(wishes)}. Take that out of `accepts` in the "
         "catalogue's entry."
     )

@@ -20,19 +20,20 @@ _PLAIN = (str, int, float, NoneType, torch.dtype, torch.device)
 
 
 def fingerprint(value: object) -> Hashable:
-    """Equal for equal values of one type, and for no others. What is neither text nor number, picture or tensor, nor a
-    container of such, is like nothing else.
+    """Equal for equal values of one type, and for no others. None for what is neither text nor number, picture or
+    tensor, nor a container of such alone: it may give something else the next time.
     """
     if isinstance(value, torch.Tensor):
         return torch.Tensor, value.dtype, value.shape, str(value.device), _digest(value)
     if isinstance(value, Image.Image):
         return Image.Image, value.mode, value.size, sha256(value.tobytes()).digest()
     if isinstance(value, Mapping):
-        named = cast("Mapping[Hashable, object]", value)
-        return type(value), tuple((name, fingerprint(part)) for name, part in named.items())
+        named = fingerprint(tuple(cast("Mapping[object, object]", value).items()))
+        return None if named is None else (type(value), named)
     if isinstance(value, tuple | list):
-        return type(value), tuple(map(fingerprint, cast("tuple[object]", value)))
-    return (type(value), value) if isinstance(value, _PLAIN) else object()
+        parts = tuple(map(fingerprint, cast("tuple[object]", value)))
+        return None if None in parts else (type(value), parts)
+    return (type(value), value) if isinstance(value, _PLAIN) else None
 
 
 def _digest(tensor: torch.Tensor) -> bytes:

@@ -4,8 +4,6 @@ Knows neither torch nor pipelines, and downloads no weights: that is `origins`.
 """
 
 import hashlib
-import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +15,8 @@ from clips.errors import RetryableError, SetupError
 from generator.engines.diffusers.checkpoint import Checkpoint, Config, read_config
 from generator.engines.diffusers.download import HUB_ERRORS, Advance, in_words
 from generator.engines.diffusers.origins import Origin, origins
+from generator.engines.diffusers.weights import ends_well
 from generator.engines.diffusers.weights import numbers as count_numbers
-from generator.engines.diffusers.weights import own_folder
 
 _CHUNK = 4 * 1024**2
 
@@ -36,7 +34,7 @@ def stock(model: Model) -> Stock:
     total = missing = 0
     blind: SetupError | RetryableError | None = None
     for origin in origins(model):
-        if own_folder(origin.repo):
+        if origin.own():
             total += sum(file.stat().st_size for file in origin.here())
             continue
         try:
@@ -72,7 +70,7 @@ def describe(model: Model) -> Checkpoint:
     for origin in origins(model):
         if origin.file is not None:
             continue  # merged into what is counted already
-        files = origin.here() if origin.whole() else []
+        files = origin.here() if origin.own() or origin.whole() else []
         try:
             seen = _seen_here(origin, files) if files else _seen_there(origin)
         except (SafetensorsParsingError, NotASafetensorsRepoError) as error:
@@ -133,7 +131,7 @@ def _is_whole(file: Path, advance: Advance) -> bool:
             digest = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
         case _, ".safetensors":
             advance(size)
-            return _ends_where_it_should(file, size)
+            return ends_well(file)
         case _:
             advance(size)
             return True
@@ -142,15 +140,3 @@ def _is_whole(file: Path, advance: Advance) -> bool:
             digest.update(chunk)
             advance(len(chunk))
     return digest.hexdigest() == name
-
-
-def _ends_where_it_should(file: Path, size: int) -> bool:
-    """Whether a safetensors file is as long as its header says."""
-    try:
-        with file.open("rb") as content:
-            (length,) = struct.unpack("<Q", content.read(8))
-            header = json.loads(content.read(length))
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, struct.error, KeyError, TypeError, MemoryError):
-        return False
-    return size == 8 + length + max(ends, default=0)

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from inspect import signature
-from traceback import clear_frames
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -28,6 +27,7 @@ from generator.engines.diffusers.memory import MemoryPlan, choose, is_denoiser, 
 from generator.engines.diffusers.placing import goes_straight, in_4_bits, in_8_bits, place
 from generator.engines.diffusers.reading import size_of, told
 from generator.engines.diffusers.weights import Sources, weight_files
+from generator.engines.ends import let_go
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +150,7 @@ def load_as_planned(
         try:
             return load_pipeline(family, sources, device, plan, begin), plan
         except BaseException as error:
-            _let_go(error)
+            let_go(error)
             free_memory(device)
             if not isinstance(error, RuntimeError | MemoryError) or not is_out_of_memory(error):
                 raise
@@ -159,14 +159,6 @@ def load_as_planned(
         if plan:
             _check_ram(plan, others)
     raise SetupError(f"The GPU is too full for {model.title}. End what else runs on it, and try again.")
-
-
-def _let_go(error: BaseException) -> None:
-    """Forget what the frames that it ended refer to, such as weights: whoever has the error would keep those."""
-    met: BaseException | None = error
-    while met is not None:
-        clear_frames(met.__traceback__)
-        met = met.__context__
 
 
 def load_pipeline(
@@ -185,7 +177,6 @@ def load_pipeline(
     folder = sources.folder
     for talk in (diffusers_logging, transformers_logging):
         talk.disable_progress_bar()
-        talk.set_verbosity_error()  # they warn at each render of what is meant so
     taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
     index = {name: kind for name, kind in sources.components().items() if name in taken}
     dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
@@ -219,7 +210,10 @@ def load_pipeline(
     except (OSError, ValueError, KeyError, AttributeError, ImportError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
-        raise SetupError(f"{folder} cannot be loaded as {family.pipeline.__name__}: {first_line(error)}") from error
+        raise SetupError(
+            f"{folder} cannot be loaded as {family.pipeline.__name__}: {first_line(error).rstrip('.')}. Is it whole, "
+            "and of the family that the catalogue's entry names? `zoetrope models pull` looks at each file."
+        ) from error
     return pipe
 
 

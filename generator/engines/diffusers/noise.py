@@ -21,7 +21,7 @@ class Noise:
 
     def __init__(self, take: TakeSeed) -> None:
         self.generator = _generator(take.seed)
-        self._seed = take.seed
+        self.seed = take.seed
         self._mixed = [
             (_generator(variation.seed), min(max(variation.strength, 0.0), 1.0)) for variation in take.variations
         ]
@@ -42,7 +42,7 @@ class Noise:
     def everywhere(self, device: torch.device | None = None) -> Generator[None]:
         """Within it, what asks for no generator is drawn from the take's seed too, and nothing outside notices."""
         with torch.random.fork_rng([device] if device is not None and device.type == "cuda" else []):
-            torch.manual_seed(self._seed)
+            torch.manual_seed(self.seed)
             yield
 
     def _varied(self, drawn: Callable[[torch.Generator], torch.Tensor]) -> torch.Tensor:

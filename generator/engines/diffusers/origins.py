@@ -4,6 +4,7 @@ Knows neither torch nor pipelines.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from huggingface_hub.errors import DryRunError, LocalEntryNotFoundError
 
 from clips.catalog import Model
 from clips.errors import SetupError
+from clips.wishes import joined
 from generator.engines.diffusers.download import HUB_ERRORS, Advance, check_disk, fetch, in_words, listed
 from generator.engines.diffusers.weights import (
     INDEX,
@@ -51,6 +53,22 @@ class Origin:
         names = components(index.parent).keys() - self.without
         return [INDEX, *(pattern for name in sorted(names) for pattern in within(name))]
 
+    def own(self) -> Path | None:
+        """The folder of the host's own that it is in; None for the hub. Raises `SetupError` where that lacks a part, or
+        lets nobody read it.
+        """
+        own = own_folder(self.repo)
+        if own is None:
+            return None
+        if not self.at(own).exists():
+            raise SetupError(f"There is no {self.file or self.folder} in {own}. Mend the catalogue's entry.")
+        parts = [] if self.file is not None else self._parts(own)
+        if lacking := [part.name for part in parts if not part.is_dir()]:
+            raise SetupError(f"{own} lacks {joined(lacking)}, which its {INDEX} names. Copy the whole model there.")
+        if closed := [part.name for part in parts if not os.access(part, os.R_OK | os.X_OK)]:
+            raise SetupError(f"No right to read {joined(closed)} in {own}. Let the user who runs this read all of it.")
+        return own
+
     def listed(self) -> list[DryRunFileInfo]:
         """Its files on the hub, and which of them are here. Raises what the hub's client does."""
         return listed(self.repo, self.revision, self.patterns())
@@ -60,9 +78,7 @@ class Origin:
 
         Raises `SetupError` with what the host has to do, `RetryableError` where the network may mend by itself.
         """
-        if own := own_folder(self.repo):
-            if not self.at(own).exists():
-                raise SetupError(f"There is no {self.file or self.folder} in {own}. Mend the catalogue's entry.")
+        if own := self.own():
             return Found(self, own, self._weights(own))
         try:
             return self._look_there()

@@ -25,7 +25,8 @@ def check_files(model: Model) -> None:
         missing = stock(model).missing
     except RetryableError as error:
         raise RetryableError(
-            f"{error} Once it can be, all goes on by itself; or bring the files here: zoetrope models pull {model.name}"
+            f"{error} Once the hub answers, all goes on by itself; or bring the files here: "
+            f"zoetrope models pull {model.name}"
         ) from error
     check_disk(model.title, missing)
 

@@ -20,7 +20,8 @@ from generator.engines.base import Context, Job, Sink
 from generator.engines.diffusers.checkpoint import Checkpoint
 from generator.engines.diffusers.delivery import Delivery, fitted
 from generator.engines.diffusers.encodes import Encodes
-from generator.engines.diffusers.family import Family, family_of
+from generator.engines.diffusers.estimate import largest, smallest
+from generator.engines.diffusers.family import Family, Latents, Scene, family_of
 from generator.engines.diffusers.gpu_memory import free_memory, is_fatal, is_out_of_memory
 from generator.engines.diffusers.load_progress import LoadProgress
 from generator.engines.diffusers.loading import check_room, choose_device, load_as_planned, plans_of
@@ -65,6 +66,7 @@ class Runner:
         self._plans = plans
         self._placed = True
         self._levers = Levers()
+        self._denoised: tuple[Placement, Levers] | None = None
         self._encodes = Encodes(family.encoders())
         self.plan = plan
         if plan.tiled:
@@ -84,7 +86,10 @@ class Runner:
         model = sources.pinned(model)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.reading)
-        runner = cls(model, family(pipe, model), pipe, chosen, plans, plan)
+        adapter = family(pipe, model)
+        for clip in smallest(model), largest(model):
+            adapter.check_grid(clip)
+        runner = cls(model, adapter, pipe, chosen, plans, plan)
         try:
             runner.speed_up(choose_speed(speed, chosen), context)
         except BaseException:
@@ -96,22 +101,25 @@ class Runner:
         """Pull the preset's levers. Each is tried first, which also compiles what is to be compiled, told as `warm`;
         what fails is let go of. Raises what context raises.
         """
-        if speed is Speed.EXACT:
-            self._levers = slow_down(self._pipe)
-        else:
-            self._levers = speed_up(self._model, self._family, self._pipe, self.plan.placement, speed, context)
-            free_memory(self._device)
+        self._levers = speed_up(self._model, self._family, self._pipe, self.plan.placement, speed, context)
+        free_memory(self._device)
         log.info("%s renders with %s.", self._model.name, self._levers.said)
 
     def render(self, job: Job, sink: Sink, context: Context) -> None:
         """Render the takes of a job, one after another; see `Engine.render`.
 
-        Out of memory, the job goes on without a step cache, where it has one, and then once with less of everything on
-        the GPU. Raises `MemberError` where that is still too much, what `wake` raises, and what context raises.
+        Out of memory, the job goes on without a step cache, where the steps have one, and then once with less of
+        everything on the GPU. Raises `MemberError` where that is still too much, what `wake` raises, and what context
+        raises.
         """
         delivery = Delivery(job, sink, context)
         self.wake()
-        ways_down = iter((self._go_without_cache, lambda: self._go_lean() and self._return()))
+        ways_down = iter(
+            (
+                lambda: delivery.latents is None and self._go_without_cache(),  # the steps are over, and it is empty
+                lambda: self._go_lean() and self._return(),
+            )
+        )
         while (outcome := self._attempt(job, delivery, context)) is not _Outcome.DONE:
             if outcome is _Outcome.LEVERS_FAILED:
                 self._levers = slow_down(self._pipe)
@@ -142,9 +150,10 @@ class Runner:
 
     @property
     def manner(self) -> dict[str, str]:
-        """How the last render was made."""
+        """How the last take was made, before that how one would be. A decode may have changed what comes next."""
+        placement, levers = self._denoised or (self.plan.placement, self._levers)
         tiles = ", decoded in tiles" if self.plan.tiled else ""
-        return {"device": self._device.type, "placement": f"{self.plan.placement}{tiles}", "speed": self._levers.said}
+        return {"device": self._device.type, "placement": f"{placement}{tiles}", "speed": levers.said}
 
     @property
     def entry(self) -> Model:
@@ -239,14 +248,20 @@ class Runner:
                     continue
                 context.raise_if_cancelled()
                 noise, bar = Noise(take), StepBar(context, position * updates, len(job.takes) * updates)
-                with noise.everywhere(self._device):
-                    with replaced(self._pipe, "progress_bar", bar):
-                        latents = self._family.denoise(scene, noise)
-                    if not all(torch.isfinite(part).all() for part in latents):
-                        raise ArithmeticError(f"{self._model.name} came to no picture with seed {take.seed}")
+                if delivery.latents is None:
+                    delivery.latents = self._latents(scene, noise, bar)
+                with noise.everywhere(self._device):  # from the seed again, whether it was denoised just now or not
                     delivery.begin(take.index)
-                    self._family.decode(scene, latents, delivery)
+                    self._family.decode(scene, delivery.latents, delivery)
                     delivery.end()
+
+    def _latents(self, scene: Scene, noise: Noise, bar: StepBar) -> Latents:
+        with noise.everywhere(self._device), replaced(self._pipe, "progress_bar", bar):
+            latents = self._family.denoise(scene, noise)
+        if not all(torch.isfinite(part).all() for part in latents):
+            raise ArithmeticError(f"{self._model.name} came to no picture with seed {noise.seed}")
+        self._denoised = self.plan.placement, self._levers
+        return latents
 
     def _go_without_cache(self) -> bool:
         """Give up the step cache until the model is loaded anew; False where there is none."""
@@ -262,12 +277,12 @@ class Runner:
 
         What did not fit once will not fit the next time either: this holds until the model is loaded anew.
         """
+        self._encodes.forget()  # tiles encode to slightly other numbers, and the plan may want their RAM
         plan = leaner(self._plans, self.plan, free_ram() + self.ram)
         if plan is None:
             return False
         log.warning("%s ran out of memory and goes on %s.", self._model.name, plan.said)
         self._placed = False
-        self._encodes.forget()  # tiles encode to slightly other numbers
         free_memory(self._device)
         self._levers = slow_down(self._pipe)
         self._family.tile()

@@ -13,7 +13,7 @@ from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 
 from clips.catalog import Accepts, Model
 from clips.domain import Plan
-from clips.errors import MemberError
+from clips.errors import MemberError, SetupError
 from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Scene, latent_frames
 from generator.engines.diffusers.noise import Noise
@@ -39,7 +39,13 @@ class Wan(Family[WanImageToVideoPipeline]):
     def __init__(self, pipe: WanImageToVideoPipeline, model: Model) -> None:
         """Of two transformers, the second has the guidance of the first where the entry gives it none."""
         super().__init__(pipe, model)
-        if pipe.config.get("boundary_ratio") is not None and model.guidance_2 is None:
+        has_second = pipe.config.get("boundary_ratio") is not None
+        if model.guidance_2 is not None and not has_second:
+            raise SetupError(
+                f"{model.name}: `guidance_2` is that of a second transformer, and there is one. Take it out of the "
+                "catalogue's entry."
+            )
+        if has_second and model.guidance_2 is None:
             self._model = self._model.model_copy(update={"guidance_2": self._model.guidance})
 
     @property

@@ -131,18 +131,41 @@ def weight_files(component: Path) -> list[Path]:
 
 
 def numbers(component: Path) -> int:
-    """How many numbers the safetensors of a component hold: read from their headers, so a gigabyte costs nothing."""
+    """How many numbers the safetensors of a component hold: read from their headers, so a gigabyte costs nothing.
+
+    Raises `SetupError` where one cannot be read, or is shorter or longer than its header says.
+    """
     count = 0
     for file in weight_files(component):
         try:
-            with file.open("rb") as head:
-                size = int.from_bytes(head.read(8), "little")
-                header: Mapping[str, Mapping[str, object]] = json.loads(head.read(size))
-            shapes = [cast("list[int]", entry["shape"]) for name, entry in header.items() if name != "__metadata__"]
-        except (OSError, ValueError, KeyError, AttributeError, MemoryError) as error:
-            raise SetupError(f"{file} is broken or cut off. Delete it, and it is downloaded again.") from error
-        count += sum(math.prod(shape) for shape in shapes)
+            whole = ends_well(file)
+        except OSError as error:
+            raise SetupError(f"{file} cannot be read: {error.strerror}.") from error
+        if not whole:
+            raise SetupError(
+                f"{file} is broken or cut off. `zoetrope models pull` with the model's name fetches it again; into a "
+                "folder of your own, copy it again."
+            )
+        count += sum(math.prod(cast("list[int]", entry["shape"])) for entry in _tensors(file)[1])
     return count
+
+
+def ends_well(file: Path) -> bool:
+    """Whether a safetensors file is as long as its header says. Raises `OSError` where it cannot be read."""
+    try:
+        begin, tensors = _tensors(file)
+        ends = [cast("list[int]", entry["data_offsets"])[1] for entry in tensors]
+        return file.stat().st_size == begin + max(ends, default=0)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError):
+        return False
+
+
+def _tensors(file: Path) -> tuple[int, list[Mapping[str, object]]]:
+    """Where the bytes of a safetensors file begin, and what its header says of each tensor."""
+    with file.open("rb") as head:
+        size = int.from_bytes(head.read(8), "little")
+        header: Mapping[str, Mapping[str, object]] = json.loads(head.read(size))
+    return 8 + size, [entry for name, entry in header.items() if name != "__metadata__"]
 
 
 def is_complete(files: list[Path]) -> bool:

@@ -195,16 +195,18 @@ class Replicate:
                 raise
 
     async def since(self, moment: datetime) -> Sequence[Prediction]:
-        """All predictions of the account from then on, newest first. Raises as `get`."""
-        found: list[Prediction] = []
+        """All predictions of the account from then on, newest first, each once. Raises as `get`."""
+        # By name: what is created while the list is read may push one that was on a page onto the next.
+        found: dict[str, Prediction] = {}
         path: str | None = "/v1/predictions"
         while path is not None:
             page = _read(_Page, await self._asked("GET", path))
-            found += page.results
+            for one in page.results:
+                found.setdefault(one.id, one)
             oldest = page.results[-1].created_at if page.results else None
             beyond = oldest is not None and oldest < moment
             path = None if beyond or page.next is None else URL(page.next).raw_path_qs
-        return [one for one in found if (one.created_at or datetime.now(UTC)) >= moment]
+        return [one for one in found.values() if (one.created_at or datetime.now(UTC)) >= moment]
 
     async def _asked(
         self,
