@@ -14,15 +14,14 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.pipelines.wan.pipeline_wan_i2v import WanImageToVideoPipeline
 from engine_harness import Collected, Told, failing, job_of, pipe_of
 from numpy.typing import NDArray
-from torch import nn
 
 from clips.catalog import Model, Placement
 from clips.errors import CancelledError, MemberError, SetupError
 from generator.engines.base import NoRoomError
-from generator.engines.diffusers import loading, placing
+from generator.engines.diffusers import loading
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.memory import GIB, MemoryPlan, Needs, ladder
-from generator.engines.diffusers.placing import park, place
+from generator.engines.diffusers.placing import place
 from generator.engines.diffusers.runner import Runner
 
 NEEDS = Needs(text=11 * GIB, denoisers=(10 * GIB,), rest=3 * GIB, step=3 * GIB, decode=6 * GIB, tiled=2 * GIB)
@@ -56,7 +55,7 @@ async def test_every_placement_that_keeps_the_weights_gives_the_same_clip(
     whole = await clip_of(engine_on_a_gpu, photo)
     assert engine_on_a_gpu.vram == NEEDS.weights
     plans = {plan.placement: plan for plan in reversed(ladder(NEEDS, quantiser=False))}
-    for placement in (Placement.EVICTED, Placement.GROUPED, Placement.WHOLE):
+    for placement in (Placement.EVICTED, Placement.OFFLOADED, Placement.GROUPED, Placement.WHOLE):
         runner.plan = plans[placement]
         place(pipe_of(engine_on_a_gpu), runner.plan, torch.device("cpu"))
         await clip_of(engine_on_a_gpu, photo, seed=3)
@@ -196,66 +195,6 @@ async def test_what_failed_half_way_is_placed_again_before_it_renders(
     monkeypatch.setattr("generator.engines.diffusers.runner.place", noted)
     assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole)
     assert placed == [runner_of(engine_on_a_gpu).plan]
-
-
-async def test_where_no_more_ram_can_be_pinned_the_weights_wait_in_it_all_the_same(
-    engine_on_a_gpu: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = await clip_of(engine_on_a_gpu, photo)
-    asked: list[torch.Tensor] = []
-
-    def pin(tensor: torch.Tensor) -> torch.Tensor:
-        asked.append(tensor)
-        raise errors[0]
-
-    errors = [torch.AcceleratorError("CUDA error: out of memory")]
-    with monkeypatch.context() as patch:
-        patch.setattr(torch.Tensor, "is_cuda", property(lambda _: True))
-        patch.setattr(torch.Tensor, "pin_memory", pin)
-        await engine_on_a_gpu.park()
-        assert len(asked) == 3, "one try a part"
-        errors[0] = torch.AcceleratorError("CUDA error: invalid argument")
-        with pytest.raises(torch.AcceleratorError, match="invalid argument"):
-            park(pipe_of(engine_on_a_gpu))
-    assert np.array_equal(await clip_of(engine_on_a_gpu, photo), whole)
-
-
-def test_what_is_streamed_is_pinned_weight_by_weight(monkeypatch: pytest.MonkeyPatch) -> None:
-    part, copies, streamed = nn.Linear(8, 8), list[int](), list[nn.Module]()
-
-    def pin(tensor: torch.Tensor) -> torch.Tensor:
-        copy = tensor.clone()
-        copies.append(copy.data_ptr())
-        return copy
-
-    def stream(module: nn.Module, **_: object) -> None:
-        assert copies == [weight.data_ptr() for weight in module.parameters()], "pinned, each in place of its own"
-        streamed.append(module)
-
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    monkeypatch.setattr(placing, "apply_group_offloading", stream)
-    placing._stream(part, torch.device("cuda", 0), "block_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
-    assert streamed == [part]
-
-
-def test_what_cannot_all_be_pinned_comes_to_the_gpu_without_a_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    pinned, ways = list[torch.Tensor](), list[tuple[object, object]]()
-    errors = [torch.AcceleratorError("CUDA error: out of memory")]
-
-    def pin(tensor: torch.Tensor) -> torch.Tensor:
-        if pinned and errors:
-            raise errors.pop()
-        pinned.append(tensor)
-        return tensor
-
-    def stream(_: nn.Module, *, use_stream: bool, non_blocking: bool, **__: object) -> None:
-        ways.append((use_stream, non_blocking))
-
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
-    monkeypatch.setattr(placing, "apply_group_offloading", stream)
-    for device in (torch.device("cuda", 0), torch.device("cuda", 0), torch.device("cpu")):
-        placing._stream(nn.Linear(8, 8), device, "leaf_level")  # pyright: ignore[reportPrivateUsage] - a GPU's way only
-    assert ways == [(False, False), (True, True), (False, False)], "diffusers would pin the rest for a stream, and fail"
 
 
 @pytest.mark.parametrize("fault", [CancelledError("the member cancelled"), RuntimeError("no such layer")])

@@ -74,7 +74,7 @@ def test_a_streamed_denoiser_holds_two_blocks_and_the_rest(name: str) -> None:
 @pytest.mark.parametrize("model", LOCAL.values(), ids=LOCAL)
 def test_the_catalogue_says_which_cards_do_and_what_the_weights_take(model: Model) -> None:
     fitting = {card: plan.placement for card, plan in on_cards(model).items() if plan}
-    fast = [card for card, placement in fitting.items() if placement in {Placement.WHOLE, Placement.EVICTED}]
+    fast = [card for card, placement in fitting.items() if placement is not Placement.GROUPED]
     assert model.gpu is not None
     assert (model.gpu.least, model.gpu.full) == (min(fitting), min(fast))
     needs = needs_of(published(model.name), family_of(model).precise, 2, SOME)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from diffusers.hooks.group_offloading import apply_group_offloading
+from diffusers.hooks.group_offloading import GroupOffloadingHook, apply_group_offloading
 from diffusers.hooks.hooks import HookRegistry
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.quantizers.quantization_config import BitsAndBytesConfig
@@ -12,9 +12,14 @@ from torch import nn
 from clips.catalog import Placement
 from generator.engines.diffusers.gpu_memory import is_out_of_memory
 from generator.engines.diffusers.memory import MemoryPlan, is_denoiser, is_text_encoder
+from generator.engines.diffusers.turns import Turns, tensors_of
 
 _STREAMING = ("group_offloading", "layer_execution_tracker", "lazy_prefetch_group_offloading")
 """The hooks of diffusers' group offloading, by name."""
+_IN_TURN = {Placement.OFFLOADED, Placement.GROUPED}
+"""Where one part is on the GPU at a time, or as much of it as is not streamed."""
+_AT_THE_END = "maybe_free_model_hooks"
+"""What a pipeline does at the end of a call, and the runner at the end of any."""
 _CPU = torch.device("cpu")
 
 
@@ -34,7 +39,7 @@ def goes_straight(name: str, plan: MemoryPlan) -> bool:
         return plan.straight
     if is_text_encoder(name):
         return plan.placement is Placement.WHOLE
-    return plan.placement is not Placement.OFFLOADED
+    return plan.placement not in _IN_TURN
 
 
 def place(
@@ -44,34 +49,34 @@ def place(
     raises leaves the rest where it is.
     """
     unhook(pipe)
-    if plan.placement is Placement.OFFLOADED:
-        pipe.enable_model_cpu_offload(device=device)
-        return
+    turns = Turns(device)
     # What goes to RAM goes first, to make room for the rest.
     later: list[nn.Module] = []
     for name, part in modules(pipe).items():
         before_each()
         if is_denoiser(name) and plan.placement is Placement.FP8:
             in_8_bits(part)
-        if is_denoiser(name) and plan.placement is Placement.GROUPED:
-            _stream(part, device, "block_level")
-        elif is_text_encoder(name) and plan.placement is not Placement.WHOLE:
+        if is_text_encoder(name) and plan.placement is not Placement.WHOLE:
             _stream(part, device, "leaf_level")
+        elif is_denoiser(name) and plan.placement is Placement.GROUPED:
+            turns.take(part, _stream(part, device, "block_level"))
+        elif plan.placement in _IN_TURN:
+            _to_ram(part, pinned=device.type == "cuda")
+            turns.take(part, tensors_of(part))
         elif not _is_quantised(part):
             later.append(part)
     for part in later:
         before_each()
         nn.Module.to(part, device)
+    if plan.placement in _IN_TURN:
+        vars(pipe)[_AT_THE_END] = turns.ended_by(pipe.maybe_free_model_hooks)
 
 
 def park(pipe: DiffusionPipeline) -> None:
     """Leave the GPU to others: the weights wait in RAM, pinned where there is a GPU to go back to. `place` ends it."""
     unhook(pipe)
     for part in modules(pipe).values():
-        was_there = any(tensor.is_cuda for tensor in part.parameters())
-        nn.Module.to(part, _CPU)
-        if was_there:
-            _pin(part)
+        _to_ram(part, pinned=any(tensor.is_cuda for tensor in tensors_of(part)))
 
 
 def scrap(pipe: DiffusionPipeline) -> None:
@@ -85,6 +90,7 @@ def scrap(pipe: DiffusionPipeline) -> None:
 def unhook(pipe: DiffusionPipeline) -> None:
     """Undo offloading and streaming; weights stay where they are just then."""
     pipe.remove_all_hooks()
+    vars(pipe).pop(_AT_THE_END, None)
     for part in modules(pipe).values():
         if any(hasattr(module, "_diffusers_hook") for module in part.modules()):
             registry = HookRegistry.check_if_exists_or_initialize(part)
@@ -105,12 +111,12 @@ def in_4_bits(dtype: torch.dtype) -> BitsAndBytesConfig:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype)
 
 
-def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
-    """Its layers come to the GPU one after another, the next while one works, and go back to RAM."""
-    on_gpu = device.type == "cuda"
-    # Weight by weight: diffusers pins a copy of all blocks before it lets go of the first. With a stream it would pin
-    # whatever is not, and fail where no more can be.
-    streams = on_gpu and _pin(nn.Module.to(part, _CPU))
+def _stream(part: nn.Module, device: torch.device, kind: str) -> list[torch.Tensor]:
+    """Its layers come to the GPU one after another, the next while one works, and leave it again. Not so what lies
+    beside a denoiser's blocks, which is returned: diffusers would copy all of it back and forth in every pass.
+    """
+    # With a stream it would pin whatever is not, and fail where no more can be.
+    streams = _to_ram(part, pinned=device.type == "cuda")
     apply_group_offloading(
         part,
         onload_device=device,
@@ -120,18 +126,29 @@ def _stream(part: nn.Module, device: torch.device, kind: str) -> None:
         non_blocking=streams,
         use_stream=streams,
     )
+    hook = HookRegistry.check_if_exists_or_initialize(part).get_hook(_STREAMING[0])
+    if kind != "block_level" or not isinstance(hook, GroupOffloadingHook):
+        return []
+    group = hook.group
+    beside = [*group.parameters, *group.buffers]  # those of its modules too
+    group.modules, group.parameters, group.buffers = [], [], []
+    return beside
 
 
-def _pin(part: nn.Module) -> bool:
-    """Make the way from RAM to the GPU quick. False: the system pins no more memory, and the way is a slower one."""
-    for tensor in part.parameters():
-        try:
-            tensor.data = tensor.data.pin_memory()
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            return False
-    return True
+def _to_ram(part: nn.Module, *, pinned: bool) -> bool:
+    """Let its weights wait in RAM, which the way to the GPU is quick from where they are pinned. One after another: for
+    a moment RAM holds one of them twice. False: not pinned, or the system pins no more.
+    """
+    for tensor in tensors_of(part):
+        if pinned and not tensor.is_pinned():
+            try:
+                tensor.data = torch.empty_like(tensor.data, device=_CPU, pin_memory=True).copy_(tensor.data)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                pinned = False
+        tensor.data = tensor.data.cpu()
+    return pinned
 
 
 def _is_quantised(part: nn.Module) -> bool:

@@ -50,8 +50,10 @@ compile lack some of them. A UNet's blocks are each of another width.
 """
 _COMPILED = "_torchdynamo_orig_callable"
 """What marks a function that was compiled."""
-_IN_PLACE = {Placement.WHOLE, Placement.EVICTED}
-"""Where a denoiser's weights stay on the GPU: hooks that move them do not go with cached or compiled blocks."""
+_IN_PLACE = {Placement.WHOLE, Placement.EVICTED, Placement.OFFLOADED}
+"""Where all of a denoiser is on the GPU while it runs: hooks in it that move its layers do not go with cached or
+compiled blocks.
+"""
 
 
 @dataclass(frozen=True, slots=True)
