@@ -45,18 +45,18 @@ _LETTERS = string.ascii_letters + string.digits + string.punctuation
 
 
 class Maker:
-    """Makes parts on a device, in 16 bits on a GPU but for what stays precise."""
+    """Makes parts on a device, on a GPU in the types of `Family.dtype_of`."""
 
     def __init__(self, device: str, *, small: bool) -> None:
         self.small = small
         self._device = torch.device(device)
         torch.manual_seed(0)
 
-    def part(self, kind: Callable[..., nn.Module], *, precise: bool = False, **options: Any) -> Any:  # noqa: ANN401 - of the kind
+    def part(self, kind: Callable[..., nn.Module], *, dtype: torch.dtype = torch.bfloat16, **options: Any) -> Any:  # noqa: ANN401 - of the kind
         """One part. Made in its type from the start: in float32 the largest would not fit."""
         usual = torch.get_default_dtype()
-        if self._device.type == "cuda" and not precise:
-            torch.set_default_dtype(torch.bfloat16)
+        if self._device.type == "cuda":
+            torch.set_default_dtype(dtype)
         try:
             with self._device:
                 return kind(**options).eval()
@@ -75,7 +75,7 @@ def wan_21(make: Maker) -> DiffusionPipeline:
     return _wan(
         make,
         {"image_dim": width, "added_kv_proj_dim": 24 if make.small else 5120},
-        image_encoder=make.part(lambda: CLIPVisionModel(vision), precise=True),
+        image_encoder=make.part(lambda: CLIPVisionModel(vision), dtype=torch.float32),
         image_processor=_small(CLIPImageProcessorPil),
     )
 
@@ -149,13 +149,13 @@ def svd_xt(make: Maker) -> DiffusionPipeline:
     return StableVideoDiffusionPipeline(
         vae=make.part(
             AutoencoderKLTemporalDecoder,
-            precise=True,
+            dtype=torch.float16,
             down_block_types=("DownEncoderBlock2D",) * 4,
             block_out_channels=channels,
             layers_per_block=2,
         ),
-        image_encoder=make.part(lambda: CLIPVisionModelWithProjection(vision)),
-        unet=make.part(UNetSpatioTemporalConditionModel, **make.either({}, widths)),
+        image_encoder=make.part(lambda: CLIPVisionModelWithProjection(vision), dtype=torch.float16),
+        unet=make.part(UNetSpatioTemporalConditionModel, dtype=torch.float16, **make.either({}, widths)),
         scheduler=EulerDiscreteScheduler(
             beta_start=0.00085,
             beta_end=0.012,
@@ -192,7 +192,9 @@ def _wan(make: Maker, options: Options, *, twice: bool = False, **parts: Any) ->
         ),
         text_encoder=make.part(lambda: UMT5EncoderModel(text)),
         vae=make.part(
-            AutoencoderKLWan, precise=True, **make.either({}, {"base_dim": 3, "dim_mult": [1] * 4, "num_res_blocks": 1})
+            AutoencoderKLWan,
+            dtype=torch.float32,
+            **make.either({}, {"base_dim": 3, "dim_mult": [1] * 4, "num_res_blocks": 1}),
         ),
         scheduler=_small(
             UniPCMultistepScheduler, prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0

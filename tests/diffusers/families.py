@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import tiny_cogvideox
 import tiny_framepack
 import tiny_hunyuan
@@ -14,12 +15,16 @@ import tiny_skyreels
 import tiny_unets
 import tiny_wan
 from engine_harness import Collected, Told, job_of
-from tiny import Tiny
+from numpy.typing import NDArray
+from PIL import Image
+from tiny import Shot, Tiny
 
 from clips.catalog import Catalog, Model
 from clips.domain import ClipSpec
+from clips.photo import fit_photo
 from generator.engines.base import Job, TakeSeed
 from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.prompts import prompt
 
 FAMILIES: tuple[Tiny, ...] = (
     *tiny_wan.TINIES,
@@ -62,6 +67,15 @@ class Loaded:
         sink = Collected()
         await self.engine.render(job, sink, told or Told())
         return sink
+
+    def expected(self, job: Job) -> NDArray[np.float32]:
+        """What the pipeline alone makes of a job's first take: frames (n, height, width, 3) from 0 to 1."""
+        plan, spec = job.plan, job.spec
+        with Image.open(self.photo) as image:
+            fitted = fit_photo(image.convert("RGB"), plan.width, plan.height)
+        ending = fitted if "end_photo" in job.inputs else None
+        shot = Shot(fitted, ending, prompt(spec), spec.avoid, job.takes[0].seed, plan, self.model)
+        return self.tiny.plain(self.folder, shot)
 
     async def usual(self) -> Collected:
         """What comes of seed 7: rendered once."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_unets
 import torch
 from diffusers.models.transformers.transformer_wan import WanTransformer3DModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -81,6 +82,13 @@ def test_low_rank_weights_are_merged_before_anything_is_rounded(a14b: Model) -> 
         )
         assert not torch.equal(merged, own)
         assert torch.equal(rounded.float(), merged.to(torch.float8_e4m3fn).float())
+
+
+def test_a_denoiser_that_is_made_of_parts_is_made_before_it_is_cast(shelf: Path) -> None:
+    tiny = next(tiny for tiny in tiny_unets.TINIES if tiny.entry == "pia")
+    pipe: Any = loaded(tiny.model(tiny.saved(shelf)), plan(Placement.FP8))
+    assert is_cast(pipe.unet)
+    assert pipe.unet.conv_in.weight.shape[1] == 9, "the adapter's, for the photo"
 
 
 def test_it_renders_the_same_after_it_made_room(a14b: Model, photo: Path) -> None:

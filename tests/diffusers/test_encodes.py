@@ -8,11 +8,14 @@ import torch
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from engine_harness import Collected, Told, job_of, pipe_of
+from families import BY_ENTRY
 from PIL import Image
 
-from clips.catalog import Model
+from clips.catalog import Accepts, Model
 from clips.domain import ClipSpec
 from clips.errors import CancelledError
+from clips.stills import recompressed
+from generator.engines.diffusers import ltx2
 from generator.engines.diffusers.encodes import Encodes
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.fingerprints import block_sums, fingerprint
@@ -50,9 +53,58 @@ async def test_takes_of_requests_in_turn_encode_each_text_and_photo_once(
             await own.render(job_of(photo, seed, spec=spec), made, told)
             await engine.render(job_of(photo, seed, spec=spec), expected, Told())
             assert np.array_equal(made.clip(), expected.clip())
-            assert [report for report in told.reports if report[0] == "encode"] == [("encode", n, 2) for n in range(3)]
-    assert calls == ["text", "text", "photo", "text", "text"], "the prompt and what to avoid, twice; and one photo"
+            done = [done for phase, done, _ in told.reports if phase == "encode"]
+            assert done == [0, 1, 1, 2], "after the prompt, what to avoid, and the photo"
+    assert calls == ["text", "text", "photo", "text"], "two prompts, what both avoid, and one photo"
     await own.close()
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["ltx-video", "ltx-video-0.9.5", "ltx-2", "cogvideox-5b-i2v", "skyreels-v2-14b", "hunyuan-1.5-480p"],
+)
+async def test_a_new_prompt_is_all_that_is_read_for_it(entry: str, shelf: Path, photo: Path) -> None:
+    tiny, calls = BY_ENTRY[entry], list[int]()
+    engine = await DiffusersEngine.load(tiny.model(tiny.saved(shelf)), "cpu", Told())
+    pipe_of(engine).text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    read: list[int] = []
+    for motion in ("hail", "wind", "hail"):
+        spec = ClipSpec(model=entry, motion=motion, avoid="blur")
+        await engine.render(job_of(photo, 7, spec=spec, plan=tiny.plan), Collected(), Told())
+        read.append(len(calls) - sum(read))
+    await engine.close()
+    assert read == [2, 1, 0]
+
+
+async def test_without_guidance_nothing_is_read_that_is_to_be_avoided(shelf: Path, photo: Path) -> None:
+    tiny, calls = BY_ENTRY["hunyuan-1.5-480p"], list[int]()
+    model = tiny.model(tiny.saved(shelf))
+    distilled = model.model_copy(update={"guidance": 1.0, "accepts": model.accepts - {Accepts.AVOID}})
+    engine = await DiffusersEngine.load(distilled, "cpu", Told())
+    pipe_of(engine).text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    await engine.render(job_of(photo, 7, plan=tiny.plan), Collected(), Told())
+    await engine.close()
+    assert calls == [1]
+
+
+async def test_a_photo_is_compressed_once_for_all_its_takes(
+    shelf: Path, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiny, asked = BY_ENTRY["ltx-2"], list[int]()
+
+    def noted(picture: Image.Image, crf: int) -> Image.Image:
+        asked.append(crf)
+        return recompressed(picture, crf)
+
+    monkeypatch.setattr(ltx2, "recompressed", noted)
+    engine = await DiffusersEngine.load(tiny.model(tiny.saved(shelf)), "cpu", Told())
+    for consistency, seeds in ((0.7, (7, 8)), (0.7, (9,)), (0.9, (7,)), (0.7, (8,))):
+        told = Told()
+        spec = ClipSpec(model="ltx-2", motion="rain", consistency=consistency)
+        await engine.render(job_of(photo, *seeds, spec=spec, plan=tiny.plan), Collected(), told)
+        assert [done for phase, done, total in told.reports if (phase, total) == ("encode", 3)][:2] == [0, 1]
+    await engine.close()
+    assert asked == [33, 11]
 
 
 def test_what_was_unused_for_longest_goes_first_and_never_what_a_job_uses() -> None:

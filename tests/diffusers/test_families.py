@@ -18,21 +18,18 @@ import torch
 from engine_harness import Collected, Report, Told, failing, grid_of, network_of, pipe_of
 from families import FAMILIES, ONE_EACH, WORDS, Loaded, digest
 from PIL import Image
-from tiny import Shot, Tiny
-from torch import nn
+from tiny import Tiny
 
 from clips.catalog import Accepts, Placement, Speed
 from clips.domain import Camera, ClipSpec, Strength
 from clips.errors import CancelledError, MemberError, SetupError
-from clips.photo import fit_photo
 from clips.step_caches import StepCaches
 from generator.engines.base import TakeSeed, Variation
-from generator.engines.diffusers import loading, pictures
+from generator.engines.diffusers import pictures
 from generator.engines.diffusers.engine import DiffusersEngine
 from generator.engines.diffusers.family import family_of
 from generator.engines.diffusers.placing import denoisers
 from generator.engines.diffusers.speed import Levers, offered, pull, slow_down
-from generator.engines.prompts import prompt
 
 WISHES: dict[Accepts, dict[str, Any]] = {
     Accepts.MOTION: {"motion": "rain"},
@@ -81,11 +78,7 @@ async def test_a_render_is_the_plain_pipelines(loaded: Loaded, monkeypatch: pyte
     monkeypatch.setattr(pictures, "AT_ONCE", plan.frames)  # what is decoded together comes together
     job = loaded.job(7, end_photo="end_photo" not in loaded.tiny.refuses)
     made = await loaded.render(job, told)
-    with Image.open(loaded.photo) as image:
-        fitted = fit_photo(image.convert("RGB"), plan.width, plan.height)
-    ending = fitted if "end_photo" in job.inputs else None
-    shot = Shot(fitted, ending, prompt(WORDS), WORDS.avoid, 7, plan, loaded.model)
-    expected = loaded.tiny.plain(loaded.folder, shot)
+    expected = loaded.expected(job)
     assert made.clip().shape == (plan.frames, plan.height, plan.width, 3)
     assert made.clip().std() > 5, "a picture, not a plane"
     assert np.abs(made.clip() / 255 - expected).max() <= 0.5 / 255 + 1e-5, "only the rounding to bytes differs"
@@ -249,19 +242,6 @@ async def test_only_levers_that_move_something_are_offered(loaded: Loaded) -> No
     assert sum("forward" in vars(block) for part in parts for block in part.modules()) == depth
     assert offer.compiled == (not unet) == (depth > 0)
     slow_down(pipe)
-
-
-async def test_in_the_type_of_a_gpu_every_part_has_its_own(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "usual_type", lambda _: torch.bfloat16)
-    engine = await DiffusersEngine.load(loaded.model, "cpu", Told())
-    made = await replace(loaded, engine=engine, kept=[]).render(loaded.job(7))
-    assert made.clip().shape == (await loaded.usual()).clip().shape
-    precise = family_of(loaded.model).precise
-    for name, part in pipe_of(engine).components.items():
-        if isinstance(part, nn.Module):
-            wanted = torch.float32 if name in precise else torch.bfloat16
-            assert wanted in {parameter.dtype for parameter in part.parameters()}, name
-    await engine.close()
 
 
 async def test_out_of_memory_once_goes_on_with_less(loaded: Loaded) -> None:

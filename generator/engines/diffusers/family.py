@@ -92,8 +92,20 @@ class Family(ABC, Generic[Pipe_co]):
     pipeline: ClassVar[type[DiffusionPipeline]]
     """Explicit: several repositories name another class than the one that takes a photo."""
 
+    dtype: ClassVar[torch.dtype] = torch.bfloat16
+    """What weights are in on a GPU: what the authors and diffusers show, since what comes of a seed depends on it."""
+
+    dtypes: ClassVar[Mapping[str, torch.dtype]] = {}
+    """Components that are in another 16 bits there."""
+
     precise: ClassVar[AbstractSet[str]] = frozenset()
-    """Components that stay in float32 on every device."""
+    """Components that are in float32 there."""
+
+    texts: ClassVar[str] = "encode_prompt"
+    """The pipeline's function that encodes one text, where it has one: what many requests avoid is encoded once."""
+
+    makes_denoiser: ClassVar[bool] = False
+    """Whether `assemble` computes the denoiser from loaded parts, which then cannot be in 8 bits."""
 
     steps: ClassVar[int]
     """Where the catalogue gives none; so `guidance`."""
@@ -142,6 +154,13 @@ class Family(ABC, Generic[Pipe_co]):
         return cls.pipeline.from_pretrained(sources.folder, **parts)
 
     @classmethod
+    def dtype_of(cls, component: str, device: torch.device) -> torch.dtype:
+        """What a component's weights are in on a device."""
+        if device.type != "cuda" or component in cls.precise:
+            return torch.float32
+        return cls.dtypes.get(component, cls.dtype)
+
+    @classmethod
     def step_caches(cls, model: Model) -> StepCaches:
         """What the presets leave out of a model's steps: nothing where it has few, or is distilled."""
         if model.sigmas or cls.steps_of(model) < LEAST_STEPS:
@@ -179,7 +198,7 @@ class Family(ABC, Generic[Pipe_co]):
         """(owner, name) of the pipeline's functions that give every take of a job the same, in the order of their
         calls: each is run once for the same arguments. Usually the text, and the photos as the VAE sees them.
         """
-        return (self._pipe, "encode_prompt"), (self._pipe.vae, "encode")
+        return (self._pipe, self.texts), (self._pipe.vae, "encode")
 
     def decoders(self) -> tuple[nn.Module, ...]:
         """What a decode calls time and again: each call shows that it lives, and is where a cancel takes effect."""

@@ -1,5 +1,6 @@
 """FramePack: a HunyuanVideo that paints a clip section by section, the last one first."""
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
@@ -20,7 +21,8 @@ class FramePack(Family[HunyuanVideoFramepackPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoFramepackPipeline
-    precise = frozenset({"vae"})
+    dtype = torch.float16
+    dtypes: ClassVar[Mapping[str, torch.dtype]] = {"transformer": torch.bfloat16}  # in float16 its clips are black
     steps = 25
     guidance = 10.0
     accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.END_PHOTO}

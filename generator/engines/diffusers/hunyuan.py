@@ -1,6 +1,7 @@
 """HunyuanVideo image-to-video."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from typing import ClassVar, cast
 
@@ -19,7 +20,6 @@ from generator.engines.diffusers.tiles import WITHOUT_FIRST, in_time
 class HunyuanFamily(Family[Pipe_co]):
     """What the HunyuanVideos of one section have in common."""
 
-    precise: ClassVar[AbstractSet[str]] = frozenset({"vae"})
     steps = 50
     guidance = 6.0
     caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
@@ -45,6 +45,8 @@ class Hunyuan(HunyuanFamily[HunyuanVideoImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideoImageToVideoPipeline
+    dtype = torch.float16
+    dtypes: ClassVar[Mapping[str, torch.dtype]] = {"transformer": torch.bfloat16}  # it overflows in float16
     accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS
     # Half the default of ParaAttention for HunyuanVideo T2V, and that.
     usual_caches: ClassVar[StepCaches] = StepCaches(

@@ -17,26 +17,20 @@ from generator.engines.diffusers.noise import Noise
 from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.tiles import Cut, Take, causal
 
-Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-"""What a text is for the model: the states of the words and their mask, those of quoted letters and their mask."""
-
 
 class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
     """See `Family`."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = HunyuanVideo15ImageToVideoPipeline
+    # bfloat16: its authors run the network so or in float32, and their example for diffusers all of it, the VAE too.
 
     def __init__(self, pipe: HunyuanVideo15ImageToVideoPipeline, model: Model) -> None:
         super().__init__(pipe, model)
         mask_keys_only(pipe.transformer)
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
-        """The prompt and what to avoid, and the photo as the vision model and as the VAE see it."""
-        return (self, "words"), (self._pipe, "encode_image"), (self._pipe.vae, "encode")
-
-    def words(self, text: str) -> Words:
-        """A text as the model reads it."""
-        return self._pipe.encode_prompt(text, dtype=self._pipe.transformer.dtype)
+        """The photo as the vision model sees it, the text, and the photo as the VAE sees it."""
+        return (self._pipe, "encode_image"), *super().encoders()
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
         """Guidance is an object of the pipeline; so is the size, which it would pick by the photo's aspect."""
@@ -44,8 +38,6 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         across = pipe.vae_scale_factor_spatial
         frames = latent_frames(plan.frames, pipe.vae_scale_factor_temporal)
         pipe.guider = pipe.guider.new(guidance_scale=scene.guidance)
-        said, said_mask, letters, letters_mask = self.words(scene.prompt)
-        avoided, avoided_mask, avoided_letters, avoided_letters_mask = self.words(scene.spec.avoid)
 
         def size(**_: object) -> tuple[int, int]:
             return plan.height, plan.width
@@ -53,17 +45,11 @@ class Hunyuan15(HunyuanFamily[HunyuanVideo15ImageToVideoPipeline]):
         with replaced(pipe.video_processor, "calculate_default_height_width", size):
             made = pipe(
                 image=scene.photo,
+                prompt=scene.prompt,
+                negative_prompt=scene.spec.avoid,
                 num_frames=plan.frames,
                 num_inference_steps=scene.steps,
                 latents=noise.draw((1, pipe.num_channels_latents, frames, plan.height // across, plan.width // across)),
-                prompt_embeds=said,
-                prompt_embeds_mask=said_mask,
-                prompt_embeds_2=letters,
-                prompt_embeds_mask_2=letters_mask,
-                negative_prompt_embeds=avoided,
-                negative_prompt_embeds_mask=avoided_mask,
-                negative_prompt_embeds_2=avoided_letters,
-                negative_prompt_embeds_mask_2=avoided_letters_mask,
                 output_type="latent",
                 return_dict=False,
             )

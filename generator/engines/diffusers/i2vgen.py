@@ -9,7 +9,7 @@ from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXL
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from generator.engines.diffusers.family import Latents, Scene
-from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.noise import Noise, OnCpu
 from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.unets import StillUnet
 from generator.engines.diffusers.weights import Sources
@@ -39,14 +39,15 @@ class I2VGen(StillUnet[I2VGenXLPipeline]):
         return words, (self._pipe, "_encode_image"), photo
 
     def denoise(self, scene: Scene, noise: Noise) -> Latents:
-        """The pipeline samples the photo's latents without a generator: from what the runner makes the take's own."""
+        """The pipeline samples the photo's latents without a generator."""
         pipe, plan = self._pipe, scene.plan
         across = pipe.vae_scale_factor
         shape = (1, pipe.unet.config.in_channels, plan.frames, plan.height // across, plan.width // across)
         prepare = cast("Callable[..., torch.Tensor]", pipe.prepare_image_latents)
 
         def prepared(*given: object, **named: object) -> torch.Tensor:
-            return prepare(*given, **named).to(pipe.unet.dtype)
+            with OnCpu():
+                return prepare(*given, **named)
 
         with replaced(pipe, "prepare_image_latents", prepared):
             made = pipe(

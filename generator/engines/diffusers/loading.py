@@ -65,7 +65,8 @@ def plans_of(
 ) -> tuple[MemoryPlan, ...]:
     """Every way to place a model on a device, the preferred first, for a clip or the largest that can be asked for."""
     guided = family.guidance_of(model) > 1
-    needs = needs_of(checkpoint, family.precise, usual_type(device).itemsize, clip or largest(model), guided=guided)
+    itemsize = 2 if device.type == "cuda" else 4
+    needs = needs_of(checkpoint, family.precise, itemsize, clip or largest(model), guided=guided)
     if device.type != "cuda":
         return on_cpu(needs)
     # Nothing can be merged into 4 bits, and a UNet's convolutions, which are most of it, stay as they are.
@@ -126,11 +127,6 @@ def _check_ram(plan: MemoryPlan, others: int) -> None:
         raise NoRoomError(0, plan.ram)
 
 
-def usual_type(device: torch.device) -> torch.dtype:
-    """What weights are loaded as where the family does not ask for more."""
-    return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
 def load_as_planned(
     model: Model,
     family: type[Family[DiffusionPipeline]],
@@ -168,7 +164,7 @@ def load_pipeline(
     plan: MemoryPlan,
     begin: Callable[[int], Advance],
 ) -> DiffusionPipeline:
-    """Load every component, the family's precise ones in float32, the others in the device's own type, and place it.
+    """Load every component in the type that its family gives it on the device, and place it.
 
     What the plan wants on the device is read right into its memory. `begin` is told how many bytes are to be read, and
     gives what is told of each LoRA, tensor and placed component; what that raises ends the load. Raises `SetupError`
@@ -179,7 +175,7 @@ def load_pipeline(
         talk.disable_progress_bar()
     taken = signature(family.pipeline).parameters  # a safety checker, for one, is of no use to PIA
     index = {name: kind for name, kind in sources.components().items() if name in taken}
-    dtypes = {name: torch.float32 if name in family.precise else usual_type(device) for name in index}
+    dtypes = {name: family.dtype_of(name, device) for name in index}
     files = {name: weight_files(sources.at(name)) for name in index}
     advance = begin(size_of(file for them in (*files.values(), [file for _, file in sources.loras]) for file in them))
     parts: dict[str, object] = {}
@@ -202,7 +198,7 @@ def load_pipeline(
             for change in changes:
                 advance(0)
                 change.merge(name, part)
-            if plan.placement is Placement.FP8 and is_denoiser(name):
+            if plan.placement is Placement.FP8 and is_denoiser(name) and not family.makes_denoiser:
                 advance(0)
                 nn.Module.to(in_8_bits(part), device)  # before the next one comes
         pipe = family.assemble(sources, parts)

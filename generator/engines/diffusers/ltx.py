@@ -12,7 +12,7 @@ from clips.catalog import Accepts, Model
 from clips.errors import SetupError
 from clips.step_caches import FirstBlock, StepCaches
 from generator.engines.diffusers.family import IN_WORDS, Family, Grid, Latents, Out, Pipe_co, Scene
-from generator.engines.diffusers.noise import Noise
+from generator.engines.diffusers.noise import Noise, OnCpu
 from generator.engines.diffusers.schedule import fixed_steps
 from generator.engines.diffusers.tiles import WITHOUT_LAST, in_time
 
@@ -25,6 +25,7 @@ class LtxFamily(Family[Pipe_co]):
 
     steps = 40
     guidance = 3.0
+    texts = "_get_t5_prompt_embeds"
     caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
     # The defaults of diffusers, and of Comfy-WaveSpeed for LTX-Video 0.9.1 in 30 steps.
     usual_caches: ClassVar[StepCaches] = StepCaches(balanced=FirstBlock(threshold=0.05), fast=FirstBlock(threshold=0.1))
@@ -60,7 +61,8 @@ class LtxFamily(Family[Pipe_co]):
     def pieces(self, clip: torch.Tensor, timestep: torch.Tensor | None, out: Out) -> None:
         """Decode latents as the VAE takes them."""
         vae = self._pipe.vae
-        in_time(vae, clip, lambda tile: vae.decode(tile, timestep, return_dict=False)[0], WITHOUT_LAST, out.frames)
+        with OnCpu():  # the first VAEs mix noise into what they decode
+            in_time(vae, clip, lambda tile: vae.decode(tile, timestep, return_dict=False)[0], WITHOUT_LAST, out.frames)
 
     def tile(self) -> None:
         """In time too."""

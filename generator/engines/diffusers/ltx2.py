@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import ClassVar, cast
 
+import numpy as np
 import torch
 from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2ConditionPipeline, LTX2VideoCondition
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
@@ -27,6 +28,7 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
 
     pipeline: ClassVar[type[DiffusionPipeline]] = LTX2ConditionPipeline
     steps = 40
+    texts = "_get_gemma_prompt_embeds"
     honours = frozenset({"sigmas", "renoise"})
     accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {
         Accepts.AVOID,
@@ -36,6 +38,14 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
     }
     caches: ClassVar[AbstractSet[str]] = frozenset()  # diffusers' know of one stream, not of picture and sound
     usual_caches: ClassVar[StepCaches] = StepCaches()
+
+    def encoders(self) -> tuple[tuple[object, str], ...]:
+        """The photos as frames of a compressed video, before the text."""
+        return (self, "still"), *super().encoders()
+
+    def still(self, photo: Image.Image, crf: int) -> torch.Tensor:
+        """The photo as it is after compression, 0 to 255: (height, width, 3)."""
+        return torch.from_numpy(np.array(recompressed(photo, crf)))
 
     def decoders(self) -> tuple[nn.Module, ...]:
         """The sound is decoded first."""
@@ -47,9 +57,9 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
         """
         plan, guided = scene.plan, scene.guidance > 1
         perturbed = min(_PERTURBED_BLOCK, cast("int", self._pipe.transformer.config.num_layers) - 1)
-        conditions = [_condition(scene.photo, 0, scene.consistency)]
+        conditions = [self._condition(scene.photo, 0, scene.consistency)]
         if scene.end_photo is not None:
-            conditions.append(_condition(scene.end_photo, -1, scene.consistency))
+            conditions.append(self._condition(scene.end_photo, -1, scene.consistency))
         with noise.mixed(self._pipe, "prepare_latents", "prepare_audio_latents"):
             made = self._pipe(
                 conditions=conditions,
@@ -77,6 +87,15 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
             )
         return cast("tuple[torch.Tensor, torch.Tensor]", made)
 
+    def _condition(self, photo: Image.Image, latent: int, consistency: float) -> LTX2VideoCondition:
+        """A photo at a latent of the clip. More consistency than usual compresses the photo less, less of it binds
+        less.
+        """
+        crf = round(_CRF * min(1.0, (1 - consistency) / (1 - USUAL_CONSISTENCY)))
+        strength = 1 - max(0.0, USUAL_CONSISTENCY - consistency)
+        frame = self.still(photo, crf).numpy()
+        return LTX2VideoCondition(frames=frame, index=latent, strength=strength, crf=0)
+
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:
         """The sound whole, then the picture as LTX-Video's."""
         del scene
@@ -103,13 +122,6 @@ class Ltx2(LtxFamily[LTX2ConditionPipeline]):
             yield
         finally:
             vae.tile_sample_stride_height, vae.tile_sample_stride_width = usual
-
-
-def _condition(photo: Image.Image, latent: int, consistency: float) -> LTX2VideoCondition:
-    """A photo at a latent of the clip. More consistency than usual compresses the photo less, less of it binds less."""
-    crf = round(_CRF * min(1.0, (1 - consistency) / (1 - USUAL_CONSISTENCY)))
-    strength = 1 - max(0.0, USUAL_CONSISTENCY - consistency)
-    return LTX2VideoCondition(frames=recompressed(photo, crf), index=latent, strength=strength, crf=0)
 
 
 FAMILY = Ltx2

@@ -76,6 +76,26 @@ class Noise:
         return mixing
 
 
+class OnCpu(TorchFunctionMode):
+    """Within it, in this thread, what would be drawn without a generator on any device comes from the CPU's, which
+    `Noise.everywhere` makes the take's own: a GPU has other numbers for the same seed.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        named = dict(kwargs or {})
+        if func is not torch.randn or named.get("generator") is not None:
+            return func(*args, **named)
+        there = cast("torch.device", named.get("device", torch.device("cpu")))
+        drawn = func(*args, **(named | {"generator": torch.default_generator, "device": "cpu"}))
+        return cast("torch.Tensor", drawn).to(there)
+
+
 def between(start: torch.Tensor, end: torch.Tensor, strength: float) -> torch.Tensor:
     """Spherical interpolation, 0 (start) to 1 (end). A straight line would pass through noise of too small a norm."""
     first, second = start.double().flatten(), end.double().flatten()

@@ -26,6 +26,7 @@ class Pia(StillUnet[PIAPipeline]):
     pipeline: ClassVar[type[DiffusionPipeline]] = PIAPipeline
     steps = 25
     guidance = 7.5
+    makes_denoiser = True
 
     @classmethod
     def assemble(cls, sources: Sources, parts: Mapping[str, object]) -> DiffusionPipeline:

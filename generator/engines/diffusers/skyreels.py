@@ -17,6 +17,7 @@ class SkyReels(Wan):
     """See `Family`. All but its network and what it was trained for is Wan's."""
 
     pipeline: ClassVar[type[DiffusionPipeline]] = SkyReelsV2ImageToVideoPipeline
+    precise = frozenset({"vae"})
     flow_shift = 5.0  # for photos; 8 is for words alone, and the repositories do not keep them apart
     honours: ClassVar[AbstractSet[str]] = frozenset({"flow_shift"})
     usual_caches: ClassVar[StepCaches] = StepCaches()  # nobody has published what holds

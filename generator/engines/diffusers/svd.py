@@ -31,6 +31,7 @@ class Svd(Unet[StableVideoDiffusionPipeline]):
     def __init__(self, pipe: StableVideoDiffusionPipeline, model: Model) -> None:
         super().__init__(pipe, model)
         self._chunk = _CHUNK
+        self._dtype = pipe.vae.dtype
 
     def encoders(self) -> tuple[tuple[object, str], ...]:
         """The photo as the vision model sees it. What the VAE sees has noise in it, other noise in each take."""
@@ -53,21 +54,24 @@ class Svd(Unet[StableVideoDiffusionPipeline]):
             dtype, device = cast("tuple[torch.dtype, torch.device]", given[5:7])
             return noise.draw(shape).to(device, dtype) * pipe.scheduler.init_noise_sigma
 
-        with replaced(pipe, "prepare_latents", latents):
-            made = pipe(
-                image=scene.photo,
-                height=plan.height,
-                width=plan.width,
-                num_frames=plan.frames,
-                num_inference_steps=scene.steps,
-                max_guidance_scale=scene.guidance,
-                fps=plan.fps,
-                motion_bucket_id=_BUCKETS[scene.spec.strength],
-                noise_aug_strength=noise_in_photo(scene.consistency),
-                generator=noise.generator,
-                output_type="latent",
-                return_dict=False,
-            )
+        try:
+            with replaced(pipe, "prepare_latents", latents):
+                made = pipe(
+                    image=scene.photo,
+                    height=plan.height,
+                    width=plan.width,
+                    num_frames=plan.frames,
+                    num_inference_steps=scene.steps,
+                    max_guidance_scale=scene.guidance,
+                    fps=plan.fps,
+                    motion_bucket_id=_BUCKETS[scene.spec.strength],
+                    noise_aug_strength=noise_in_photo(scene.consistency),
+                    generator=noise.generator,
+                    output_type="latent",
+                    return_dict=False,
+                )
+        finally:
+            pipe.vae.to(dtype=self._dtype)  # it encodes in float32, and stays so where that fails
         return (cast("torch.Tensor", made),)
 
     def decode(self, scene: Scene, latents: Latents, out: Out) -> None:

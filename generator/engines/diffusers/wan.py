@@ -28,6 +28,7 @@ class Wan(Family[WanImageToVideoPipeline]):
     precise = frozenset({"vae", "image_encoder"})  # in bfloat16 the VAE shows bands and flicker
     steps = 50
     guidance = 5.0
+    texts = "_get_t5_prompt_embeds"
     honours: ClassVar[AbstractSet[str]] = frozenset({"sigmas", "renoise", "guidance_2", "flow_shift"})
     accepts: ClassVar[AbstractSet[Accepts]] = IN_WORDS | {Accepts.AVOID, Accepts.END_PHOTO}
     caches: ClassVar[AbstractSet[str]] = frozenset({"first-block", "mag"})
