@@ -40,9 +40,9 @@ def cancelled(before: WholeRequest, now: list[TakeState]) -> str:
     if stopping and all(take.cancel_requested for take in before.takes if not take.state.final):
         return "It is being cancelled already, and stops within a step."
     said: list[str] = []
-    if now.count(TakeState.CANCELLED) > sum(take.state is TakeState.CANCELLED for take in before.takes):
-        waiting = [one.index for one in before.takes if not one.state.final and one.state is not TakeState.RUNNING]
-        said.append(f"{_unbegun(waiting, len(before.takes))} started: nothing is charged for that.")
+    takes = list(zip(before.takes, now, strict=True))
+    if unbegun := [was.index for was, state in takes if state is TakeState.CANCELLED and not was.state.final]:
+        said.append(f"{_unbegun(unbegun, len(takes))} started: nothing is charged for that.")
     if stopping:
         said.append("The rendering stops within a step; the seconds that it has rendered are charged.")
     if done := [take.index for take in before.takes if take.state is TakeState.DONE]:
@@ -53,7 +53,7 @@ def cancelled(before: WholeRequest, now: list[TakeState]) -> str:
 
 def _unbegun(takes: list[int], of: int) -> str:
     """That they are cancelled before …; named, where others had begun."""
-    if len(takes) in {0, of}:
+    if len(takes) == of:
         return "Cancelled before it"
     return f"{sentence(takes_named(takes))} {plural(len(takes), 'is cancelled before it', 'are cancelled before they')}"
 

@@ -136,10 +136,12 @@ class Model(Entry):
 
     @model_validator(mode="after")
     def _to_be_asked_for(self) -> Self:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", self.name):
-            raise ValueError("a name has small letters, digits, dots, hyphens and underscores, and nothing else")
-        if any(side < self.multiple or side % self.multiple for sides in self.sizes.values() for side in sides):
-            raise ValueError(f"width and height of each size must be multiples of {self.multiple}")
+        if self.name != self.name.lower() or re.search(r"[\s,=]", self.name):
+            raise ValueError("nobody could ask for a name with capitals, spaces, commas or equals signs")
+        fixed = self.engine is EngineKind.DIFFUSERS and not self.free_aspect  # others are fitted, or a server's own
+        sides = [side for size in self.sizes.values() for side in size]
+        if any(side < self.multiple or (fixed and side % self.multiple) for side in sides):
+            raise ValueError(f"the sides of its sizes must be multiples of `multiple`, which is {self.multiple}")
         return self
 
     @model_validator(mode="after")
@@ -303,6 +305,11 @@ class Catalog:
 
 def instead_of(name: str, names: Collection[str]) -> str:
     """A sentence for who wrote a name that is not among these: those that it may have meant, or else all there are."""
-    typed = name.strip().lower()
-    near = [one for one in names if typed and typed in one] or get_close_matches(typed, names, n=2)
-    return f"Did you mean {' or '.join(near[:4])}?" if near else f"There are: {', '.join(names)}."
+    bare = {one: _letters(one) for one in names}
+    typed = _letters(name)
+    near = [one for one in names if typed and typed in bare[one]] or get_close_matches(name.strip().lower(), names, n=2)
+    return f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(names)}."
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -41,6 +41,8 @@ def entries(table: Mapping[str, object], where: str, kind: type[_Kind]) -> dict[
     for name, entry in table.items():
         if not isinstance(entry, dict):
             raise SetupError(f"{where}: {name} is a single value, and an entry is a table with several fields.")
+        if "name" in entry:
+            raise SetupError(f"{where}: model {name} has its name from its table's. Take `name` out.")
         try:
             found[name] = kind.model_validate({**cast("dict[str, object]", entry), "name": name})
         except ValidationError as error:

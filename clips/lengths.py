@@ -36,8 +36,10 @@ def in_frames(entry: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises `ValueError`; not for the rate, which is looked at later.
     """
     told = dict(entry)
-    fps: object = entry.get("fps")
-    rate = fps if isinstance(fps, int) and fps > 0 else 1
+    try:
+        rate = max(int(entry.get("fps", 1)), 1)
+    except (TypeError, ValueError, OverflowError):
+        rate = 1
     try:
         if "seconds" in told:
             told["frames"] = _frames(told.pop("seconds"), rate)

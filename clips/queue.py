@@ -216,9 +216,11 @@ async def give_back(pool: Pool, claim: Claim) -> Ended:
 
 
 async def cancel(pool: Pool, request_id: RequestId) -> list[TakeState]:
-    """Cancel what is unfinished of a request. Returns each take's state now; running ones stop within a step."""
+    """Cancel what is unfinished of a request. Returns the takes' states now, in their order; running ones stop within a
+    step.
+    """
     rows = await retrying(pool, lambda conn: conn.fetch(_CANCEL, request_id), one_statement=True)
-    return [TakeState(row["state"]) for row in rows]
+    return [TakeState(row["state"]) for row in reversed(rows)]  # the last take is cancelled first
 
 
 async def reap(pool: Pool, lease: timedelta, *, most: int = 200) -> list[str]:

@@ -117,9 +117,7 @@ async def test_the_command_line_gives_the_orders(asked: Pool, dsn: str):
     assert await orders(asked, "attic") == Orders(Pause.NO, None)
     await say("free", "attic")
     assert (await orders(asked, "attic")).free_at is not None
-    assert (await say("pause", "atic")).endswith(
-        "None is at work on atic now: it counts for those that start there. Machines at work: attic.\n"
-    )
+    assert (await say("pause", "atic")).endswith("No generator is alive on atic now. Machines that have some: attic.\n")
     await queue.announce(asked, generator_id, "ada", ["sketch"], ["sketch"])
     assert "sketch (loaded)" in await say("list")
 

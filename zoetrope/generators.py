@@ -100,7 +100,7 @@ def _of(machine: str) -> str:
 
 
 def _order(machine: str, order: Callable[[Pool], Awaitable[None]], sentence: str) -> None:
-    """Give an order and say so; also where nobody is there to hear it, who may be mistyped, or start later."""
+    """Give an order and say so; also where nobody is there to hear it: the name may be mistyped."""
 
     async def give() -> list[Known]:
         async with _pool() as pool:
@@ -110,7 +110,5 @@ def _order(machine: str, order: Callable[[Pool], Awaitable[None]], sentence: str
     known = asyncio.run(give())
     if machine not in {EVERYWHERE, *(one.machine for one in known)}:
         there = ", ".join(sorted({one.machine for one in known})) or "none"
-        sentence += (
-            f"\nNone is at work on {machine} now: it counts for those that start there. Machines at work: {there}."
-        )
+        sentence += f"\nNo generator is alive on {machine} now. Machines that have some: {there}."
     console.print(sentence, highlight=False, markup=False, soft_wrap=True)

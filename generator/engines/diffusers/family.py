@@ -279,8 +279,8 @@ def family_of(model: Model) -> type[Family[DiffusionPipeline]]:
         )
     if model.guidance_2 is not None and family.guidance_of(model) <= 1 < model.guidance_2:
         raise SetupError(
-            f"{model.name}: where `guidance` is 1 or less there is none, and `guidance_2` would be ignored. Mend them "
-            "in the catalogue's entry."
+            "Where `guidance` is 1 or less there is none, and `guidance_2` would be ignored. Mend them in the "
+            "catalogue's entry."
         )
     honoured = family.accepts - ({Accepts.AVOID} if family.guidance_of(model) <= 1 else set())
     if vain := [wish for wish in Accepts if wish in model.accepts - honoured]:

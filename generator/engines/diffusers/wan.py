@@ -43,8 +43,7 @@ class Wan(Family[WanImageToVideoPipeline]):
         has_second = pipe.config.get("boundary_ratio") is not None
         if model.guidance_2 is not None and not has_second:
             raise SetupError(
-                f"{model.name}: `guidance_2` is that of a second transformer, and there is one. Take it out of the "
-                "catalogue's entry."
+                "`guidance_2` is that of a second transformer, and there is one. Take it out of the catalogue's entry."
             )
         if has_second and model.guidance_2 is None:
             self._model = self._model.model_copy(update={"guidance_2": self._model.guidance})

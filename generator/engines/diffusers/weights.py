@@ -156,7 +156,7 @@ def ends_well(file: Path) -> bool:
         begin, tensors = _tensors(file)
         ends = [cast("list[int]", entry["data_offsets"])[1] for entry in tensors]
         return file.stat().st_size == begin + max(ends, default=0)
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError):
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError, OverflowError):
         return False
 
 
