@@ -240,7 +240,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.do(read())
 
 
-@pytest.mark.timeout(900)  # sixty examples of forty steps
+@pytest.mark.timeout(420)  # sixty examples of forty steps
 def test_any_order_of_events_keeps_every_promise(dsn: str):
     with asyncio.Runner() as runner:
         loop = QueueMachine.loop = runner.get_loop()

@@ -16,7 +16,7 @@ from people import Controls, Json, Person
 
 from clips import requests
 from clips.blobs import BlobStore
-from clips.domain import GuildId, RequestId
+from clips.domain import GuildId, RequestId, TakeState
 from clips.embedded import embedded
 from clips.migrate import migrate
 from clips.postgres import OUTAGE, Pool, Session, connect, connect_pool
@@ -160,13 +160,12 @@ async def test_every_part_is_taken_away_in_the_middle(stage: Stage, tmp_path: Pa
 
     async def in_the_middle(done: int) -> bool:
         takes = (await whole(stage.pool, seed.LANTERN_HOUSE.id, 1)).takes
-        ready = sum(take.master is not None for take in takes)
-        # The generator waits for nobody: it may be through before the bot has started again.
-        return ready == len(takes) or (ready >= done and any(take.phase == "step" for take in takes))
+        under_way = any(take.state is TakeState.RUNNING and take.phase == "step" for take in takes)
+        return under_way and sum(take.master is not None for take in takes) >= done
 
     async with AsyncExitStack() as stack:
-        worker, process = await asyncio.gather(generator(stage, stack), bot(stage, stack))
-        await stage.animate(juno, lobby, motion="pull back", length=8)
+        worker, process = await asyncio.gather(generator(stage, stack, "takes its time"), bot(stage, stack))
+        await stage.animate(juno, lobby, motion="pull back", length=2)
 
         await patiently(lambda: in_the_middle(0))
         [pid_file] = (tmp_path / "postgres").glob("*/postmaster.pid")
@@ -176,7 +175,7 @@ async def test_every_part_is_taken_away_in_the_middle(stage: Stage, tmp_path: Pa
         await patiently(lambda: in_the_middle(1))
         worker.process.send_signal(signal.SIGKILL)
         await controls("/gateway", {"action": "invalidate"})
-        worker = await generator(stage, stack)
+        worker = await generator(stage, stack, "forever")  # is not through before the bot has started again
 
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), BOUND) == 0

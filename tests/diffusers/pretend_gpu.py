@@ -2,8 +2,9 @@
 those of a real one do.
 
 The real pipelines run on it in the types that a GPU gets, so that what is left on the wrong side of the way between RAM
-and GPU is found on a machine without one, and what is left on the GPU is counted. It has no kernels, streams or speed
-of its own. Tests that use it call the runner in their own thread: it is there for no other.
+and GPU is found on a machine without one, and what is left on the GPU is counted. It has no kernels, streams, speed or
+random numbers of its own: what is drawn there without a generator is what the CPU would draw. Tests that use it call
+the runner in their own thread: it is there for no other.
 """
 
 from collections import Counter
@@ -108,6 +109,9 @@ def _computed(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         # `Tensor.to` is answered below; here torch's own code asks for the side on which it believes the tensor to be.
         on_gpu = torch.device(named["device"]).type == "cuda" or (on_gpu and name == "aten::_to_copy")
         named["device"] = _CPU if on_gpu else named["device"]
+    drawn_by = [value for value in (*args, *named.values()) if isinstance(value, torch.Generator)]
+    if on_gpu and drawn_by:  # none but those of the CPU can be made here
+        raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
     if "pin_memory" in named:
         named["pin_memory"] = False
     made = func(*inner, **named)
@@ -136,16 +140,14 @@ class _Calls(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is torch.device:
             return func(*args, **(kwargs or {}))
-        args, named = tree_map(_numbered, args), tree_map(_numbered, dict(kwargs or {}))
+        named = {name: _numbered(value) for name, value in (kwargs or {}).items()}
         answer = _ANSWERS.get(func) or func
-        return answer(*args, **named)
+        return answer(*map(_numbered, args), **named)
 
 
 def _numbered(value: object) -> object:
     """A device with its number, which torch would ask a real one for."""
-    if value == "cuda" or (isinstance(value, torch.device) and value.type == "cuda"):
-        return GPU
-    return value
+    return GPU if isinstance(value, str | torch.device) and str(value) in {"cuda", "cuda:0"} else value
 
 
 def _moved(tensor: torch.Tensor, device: torch.device | None) -> torch.Tensor:

@@ -58,7 +58,7 @@ async def from_the_command_line(tiny: Tiny, catalog: Path, dsn: str, photo: Path
     assert (made.width, made.height, made.frames) == (tiny.plan.width, tiny.plan.height, tiny.plan.frames)
 
 
-@pytest.mark.timeout(900)  # twenty models, one after another, and the imports of a process
+@pytest.mark.timeout(420)  # twenty models, one after another, and the imports of a process
 async def test_a_member_gets_a_clip_of_every_family(
     shelf: Path, photo: Path, dsn: str, pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,7 +79,7 @@ async def test_a_member_gets_a_clip_of_every_family(
                 assert "1 take with" in answer["content"]
             settings = {"models": ",".join(names), "catalog": str(catalog), "device": "cpu"}
             async with generating(dsn, tmp_path, **settings) as generator:
-                replies = await stage.replies(juno, lobby, within=600.0)
+                replies = await stage.replies(juno, lobby, within=300.0)
                 requests = [await stage.read(request_id) for request_id in await stage.request_ids()]
                 for tiny in ONE_EACH:  # whose engines are loaded by now
                     await from_the_command_line(tiny, catalog, dsn, photo, tmp_path)

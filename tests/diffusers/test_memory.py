@@ -9,13 +9,14 @@ import pytest
 import pytest_asyncio
 import torch
 from engine_harness import Collected, Told, failing, job_of, pipe_of
-from pretend_gpu import pretended
+from pretend_gpu import bytes_held, pretended
 
 from clips.catalog import Model, Placement, Speed
-from clips.domain import Plan
+from clips.domain import Plan, Size
 from clips.errors import CancelledError, FatalEngineError, MemberError, SetupError
 from generator.engines.diffusers import gpu_memory, loading
 from generator.engines.diffusers.engine import DiffusersEngine
+from generator.engines.diffusers.family import Latents, Out, Scene
 from generator.engines.diffusers.runner import Runner
 
 LARGE = Plan(width=352, height=320, frames=5, fps=24, credits=1)
@@ -55,6 +56,27 @@ async def test_out_of_memory_in_the_decode_sends_no_frame_twice_and_tiles_the_re
     assert np.array_equal(rescued.clip()[0], usual.clip()[0])
     difference = np.abs(rescued.clip().astype(int) - usual.clip().astype(int))
     assert 0 < difference.mean() < 25, "the same picture, but for the seams of the tiles"
+
+
+async def test_a_decode_that_fails_after_its_last_frame_leaves_no_latents_to_the_next_take(
+    engine: DiffusersEngine, own_engine: DiffusersEngine, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, rescued, decoded = Collected(), Collected(), list[Latents]()
+    await engine.render(job_of(photo, 7, 8), usual, Told())
+    family = own_engine._runner._family  # pyright: ignore[reportPrivateUsage]
+    decode = family.decode
+
+    def fail_once(scene: Scene, latents: Latents, out: Out) -> None:
+        decode(scene, latents, out)
+        decoded.append(latents)
+        if len(decoded) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(family, "decode", fail_once)
+    await own_engine.render(job_of(photo, 7, 8), rescued, Told())
+    assert len(decoded) == 2, "the first take was whole"
+    for take in (0, 1):
+        assert np.array_equal(rescued.clip(take), usual.clip(take)), "each from its own seed"
 
 
 def test_latents_wait_on_the_gpu_while_the_parts_leave_it(model: Model, photo: Path) -> None:
@@ -194,6 +216,16 @@ async def test_no_picture_is_an_error_and_not_a_black_clip(engine: DiffusersEngi
             await engine.render(job_of(photo, 7), Collected(), Told())
     finally:
         hook.remove()
+
+
+def test_a_load_that_a_wrong_entry_ends_gives_its_memory_back(model: Model) -> None:
+    odd = model.model_copy(update={"sizes": {Size.P720: (90, 60)}, "multiple": 2})
+    with pretended():
+        before = bytes_held()
+        with pytest.raises(SetupError, match="Mend the catalogue's entry") as error:
+            Runner.load(odd, "cuda", Told(), Speed.EXACT)
+        assert bytes_held() == before
+    assert error.value.__traceback__, "which still refers to all that the load had at hand"
 
 
 async def test_a_closed_engine_has_given_its_memory_back(model: Model) -> None:

@@ -73,6 +73,15 @@ def held_by(runner: Runner) -> int:
     return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
+def test_no_generator_of_the_cpu_draws_there(gpu: torch.device) -> None:
+    drawn = torch.Generator("cpu").manual_seed(7)
+    with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
+        torch.randn(3, generator=drawn, device=gpu)
+    with pytest.raises(RuntimeError, match="Expected a 'cuda' device type for generator but found 'cpu'"):
+        torch.zeros(3, device=gpu).normal_(generator=drawn)
+    assert torch.randn(3, generator=drawn).to(gpu).is_cuda
+
+
 def test_wherever_its_weights_are_a_model_renders_the_same_clip(
     tiny: Tiny, shelf: Path, photo: Path, gpu: torch.device
 ) -> None:
@@ -90,12 +99,12 @@ def test_wherever_its_weights_are_a_model_renders_the_same_clip(
         runner.plan = plans[placement]
         place(runner._pipe, runner.plan, gpu)  # pyright: ignore[reportPrivateUsage]
         assert held_by(runner) < weights
-        assert not np.array_equal(clip_of(runner, other), whole)
         assert np.array_equal(clip_of(runner, job), whole), placement
         assert held_by(runner) < weights
         assert left_there() - held_by(runner) <= beside + _NUMBERS, placement
         runner.park()
         assert held_by(runner) == 0, placement
+    assert not np.array_equal(clip_of(runner, other), whole)
     assert np.array_equal(clip_of(runner, job), whole), "back from the RAM"
     runner.close()
     del runner

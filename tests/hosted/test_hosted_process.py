@@ -64,7 +64,7 @@ def generator(stage: Stage, provider: Provider, **settings: str) -> AbstractAsyn
     return generating(stage.dsn, stage.folder, "pays at once", key=KEY, **fields)
 
 
-@pytest.mark.timeout(900)  # eight generators, and a take of every model
+@pytest.mark.timeout(420)  # eight generators, and a take of every model
 async def test_a_hosted_take_is_paid_once_and_answered_once_also_when_its_generator_is_killed(
     stage: Stage, provider: Provider
 ):

@@ -28,7 +28,7 @@ class Delivery:
         self._sounded: set[int] = set()
         self._take = -1
         self._seen = 0
-        self.latents: Latents | None = None
+        self.latents: dict[int, Latents] = {}
         """Those of the take that is decoded, on its device, until it is whole: a decode holds them anyway."""
 
     def complete(self, take: int) -> bool:
@@ -77,7 +77,8 @@ class Delivery:
         """Raise `ValueError` where the take came to fewer frames than were planned."""
         if self._seen != self._plan.frames:
             raise ValueError(f"the model decoded {self._seen} frames of {self._plan.frames}")
-        self._take, self.latents = -1, None
+        self._take = -1
+        self.latents.clear()
 
 
 def fitted(job: Job, name: str) -> Image.Image:

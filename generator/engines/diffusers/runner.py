@@ -86,14 +86,15 @@ class Runner:
         model = sources.pinned(model)
         plans = plans_of(model, family, Checkpoint.read(sources), chosen)
         pipe, plan = load_as_planned(model, family, sources, chosen, plans, others, progress.reading)
-        adapter = family(pipe, model)
-        for clip in smallest(model), largest(model):
-            adapter.check_grid(clip)
-        runner = cls(model, adapter, pipe, chosen, plans, plan)
         try:
+            adapter = family(pipe, model)
+            for clip in smallest(model), largest(model):
+                adapter.check_grid(clip)
+            runner = cls(model, adapter, pipe, chosen, plans, plan)
             runner.speed_up(choose_speed(speed, chosen), context)
         except BaseException:
-            runner.close()
+            scrap(pipe)
+            free_memory(chosen)
             raise
         return runner
 
@@ -116,7 +117,7 @@ class Runner:
         self.wake()
         ways_down = iter(
             (
-                lambda: delivery.latents is None and self._go_without_cache(),  # the steps are over, and it is empty
+                lambda: not delivery.latents and self._go_without_cache(),  # the steps are over, and it is empty
                 lambda: self._go_lean() and self._return(),
             )
         )
@@ -245,14 +246,15 @@ class Runner:
                 stack.callback(decoder.register_forward_pre_hook(lambda *_: delivery.beat()).remove)
             for position, take in enumerate(job.takes):
                 if delivery.complete(take.index):
+                    delivery.latents.pop(take.index, None)  # of a decode that failed after its last frame
                     continue
                 context.raise_if_cancelled()
                 noise, bar = Noise(take), StepBar(context, position * updates, len(job.takes) * updates)
-                if delivery.latents is None:
-                    delivery.latents = self._latents(scene, noise, bar)
+                if take.index not in delivery.latents:
+                    delivery.latents[take.index] = self._latents(scene, noise, bar)
                 with noise.everywhere(self._device):  # from the seed again, whether it was denoised just now or not
                     delivery.begin(take.index)
-                    self._family.decode(scene, delivery.latents, delivery)
+                    self._family.decode(scene, delivery.latents[take.index], delivery)
                     delivery.end()
 
     def _latents(self, scene: Scene, noise: Noise, bar: StepBar) -> Latents:
