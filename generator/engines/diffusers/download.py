@@ -36,10 +36,11 @@ Advance = Callable[[int], None]
 
 
 def listed(repo: str, revision: str | None, patterns: list[str]) -> list[DryRunFileInfo]:
-    """The files on the hub, and which of them are here. Raises `DryRunError` where the hub cannot be asked."""
+    """The files on the hub by name, and which of them are here. Raises `DryRunError` where the hub cannot be asked."""
     files = snapshot_download(repo, revision=revision, allow_patterns=patterns, dry_run=True, tqdm_class=_Bar)
     # A single file that was asked for by its name may look like a variant.
-    return [file for file in files if file.filename in patterns or not is_variant(file.filename)]
+    wanted = [file for file in files if file.filename in patterns or not is_variant(file.filename)]
+    return sorted(wanted, key=lambda file: file.filename)  # the hub's client has them as its threads came back
 
 
 def fetch(repo: str, files: Iterable[DryRunFileInfo], advance: Advance) -> None:
