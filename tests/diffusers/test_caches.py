@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers.hooks.hooks import StateManager
 from engine_harness import Told, pipe_of
 from families import FAMILIES, ONE_EACH, Loaded
 from tiny import Tiny
@@ -50,6 +51,15 @@ def runs(denoiser: nn.Module) -> Generator[list[int]]:
         yield calls
     finally:
         hook.remove()
+
+
+def states_of(denoiser: nn.Module) -> int:
+    """How many passes its cache remembers."""
+    registries = [
+        vars(module)["_diffusers_hook"] for module in denoiser.modules() if hasattr(module, "_diffusers_hook")
+    ]
+    managers = [part for one in registries for hook in one.hooks.values() for part in vars(hook).values()]
+    return sum(len(part._state_cache) for part in managers if isinstance(part, StateManager))  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture(autouse=True)
@@ -124,9 +134,13 @@ async def test_each_of_two_denoisers_has_a_cache_of_its_own(
         assert "A mag cache is for models with one denoiser" in caplog.text
         pull(pipe, Levers(cache=EAGER["first-block"].fast), (), STEPS)
         high, low = denoisers(pipe)
+        kept: list[int] = []
         with runs(high) as before, runs(low) as after:
+            hook = low.register_forward_hook(lambda *_: kept.append(states_of(high)))
             await clip(one)
+            hook.remove()
         assert len(before) == len(after) == 2, "once with the words, once without"
+        assert len(kept) > 1 and not any(kept), "the first lets go of the memory once the second works"
 
 
 def test_no_preset_leaves_out_steps_of_a_distilled_model() -> None:

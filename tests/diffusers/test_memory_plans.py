@@ -64,10 +64,10 @@ def test_a_step_cache_has_room_on_the_cards_of_the_table_but_two(name: str) -> N
     needed, cache = needs_to_render(name), family_of(model).step_caches(model).balanced
     if cache is None:
         return
-    # Three copies of each denoiser's state for each of two passes; a step holds at least twelve in a pass. Where both
+    # Three copies of a denoiser's state for each of two passes; a step holds at least twelve in a pass. Where both
     # passes are one, it holds 28.
     both = published(name).configs["transformer"]["_class_name"] in TOGETHER
-    copies = needed.step * 6 // (28 if both else 12) * len(needed.denoisers)
+    copies = needed.step * 6 // (28 if both else 12)
     for card, plan in on_cards(model).items():
         if plan and plan.placement is not Placement.GROUPED:
             offloaded = plan.placement is Placement.OFFLOADED

@@ -1,16 +1,14 @@
 """I2VGen XL: sixteen frames of large motion."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import ClassVar, cast
 
-import torch
 from diffusers.pipelines.deprecated.i2vgen_xl.pipeline_i2vgen_xl import I2VGenXLPipeline
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 
 from generator.engines.diffusers.family import Latents, Scene
 from generator.engines.diffusers.noise import Noise, OnCpu
-from generator.engines.diffusers.steering import replaced
 from generator.engines.diffusers.unets import StillUnet
 from generator.engines.diffusers.weights import Sources
 
@@ -43,13 +41,7 @@ class I2VGen(StillUnet[I2VGenXLPipeline]):
         pipe, plan = self._pipe, scene.plan
         across = pipe.vae_scale_factor
         shape = (1, pipe.unet.config.in_channels, plan.frames, plan.height // across, plan.width // across)
-        prepare = cast("Callable[..., torch.Tensor]", pipe.prepare_image_latents)
-
-        def prepared(*given: object, **named: object) -> torch.Tensor:
-            with OnCpu():
-                return prepare(*given, **named)
-
-        with replaced(pipe, "prepare_image_latents", prepared):
+        with OnCpu():
             made = pipe(
                 image=scene.photo,
                 prompt=scene.prompt,

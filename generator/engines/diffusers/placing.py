@@ -89,6 +89,8 @@ def scrap(pipe: DiffusionPipeline) -> None:
 
 def unhook(pipe: DiffusionPipeline) -> None:
     """Undo offloading and streaming; weights stay where they are just then."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()  # a block whose predecessor failed may still be on its way, in a stream of its own
     pipe.remove_all_hooks()
     vars(pipe).pop(_AT_THE_END, None)
     for part in modules(pipe).values():

@@ -215,6 +215,7 @@ class Runner:
                 return False
             raise
         self._placed = True
+        free_memory(self._device)  # streaming that was undone holds what it had pinned, in a circle
         return True
 
     def _attempt(self, job: Job, delivery: Delivery, context: Context) -> "_Outcome":

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from diffusers.hooks._helpers import TransformerBlockMetadata, TransformerBlockRegistry
 from diffusers.hooks.first_block_cache import FirstBlockCacheConfig
+from diffusers.hooks.hooks import HookRegistry
 from diffusers.hooks.mag_cache import MagCacheConfig
 from diffusers.models.attention_dispatch import (
     AttentionBackendName,
@@ -48,6 +49,8 @@ _REPEATED = ("blocks", "transformer_blocks", "single_transformer_blocks")
 """Where a transformer has nearly all of its weights: in blocks of one or two classes. diffusers' own lists of what to
 compile lack some of them. A UNet's blocks are each of another width.
 """
+_HANDOVER = "_zoetrope_handover"
+"""Where a denoiser with a step cache has the hook that tells which one is at work."""
 _COMPILED = "_torchdynamo_orig_callable"
 """What marks a function that was compiled."""
 _IN_PLACE = {Placement.WHOLE, Placement.EVICTED, Placement.OFFLOADED}
@@ -129,6 +132,8 @@ def drop_cache(pipe: DiffusionPipeline, levers: Levers) -> Levers:
     for model in _models(pipe):
         if isinstance(model, CacheMixin) and model.is_cache_enabled:
             model.disable_cache()
+        if _HANDOVER in vars(model):
+            vars(model).pop(_HANDOVER).remove()
     return replace(levers, cache=None)
 
 
@@ -183,9 +188,23 @@ def _attend(models: Sequence[ModelMixin], kernel: str) -> None:
 def _cache(models: Sequence[ModelMixin], cache: StepCache, ratios: Sequence[float], steps: int) -> None:
     for block, metadata in _UNREGISTERED.items():
         TransformerBlockRegistry.register(block, metadata)
+    handover = _Handover()
     for model in models:
+        vars(model)[_HANDOVER] = model.register_forward_pre_hook(handover)
         # Both count and remember by pass, with the words and without.
         if isinstance(model, CacheMixin) and isinstance(cache, Mag):
             model.enable_cache(MagCacheConfig(cache.threshold, cache.most, cache.kept, steps, list(ratios)))
         elif isinstance(model, CacheMixin):
             model.enable_cache(FirstBlockCacheConfig(cache.threshold))
+
+
+class _Handover:
+    """Empties the cache of a denoiser once another one works: the take does not come back to the first."""
+
+    def __init__(self) -> None:
+        self._last: nn.Module | None = None
+
+    def __call__(self, denoiser: nn.Module, _: object) -> None:
+        if self._last is not None and self._last is not denoiser:
+            HookRegistry.check_if_exists_or_initialize(self._last).reset_stateful_hooks()
+        self._last = denoiser

@@ -1,7 +1,6 @@
 """Parts of a model that wait in RAM and come to the GPU for their turn, one at a time."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import chain
 
 import torch
@@ -26,7 +25,9 @@ class Turns:
         self._lent: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def take(self, part: nn.Module, tensors: Sequence[torch.Tensor]) -> None:
-        """Let a part have turns, for which these tensors of it leave the RAM, until the pipeline loses its hooks."""
+        """Let a part have turns, for which these tensors of it leave the RAM, until the pipeline loses its hooks. They
+        have to stay its own: `Module.to` makes other buffers where it changes their type.
+        """
         vars(part)["_hf_hook"] = _Turn(part, self, tensors)
 
     def begin(self, tensors: Sequence[torch.Tensor]) -> None:
@@ -50,8 +51,10 @@ class Turns:
         """The function, with the end of all turns after it."""
 
         def ending() -> None:
-            function()
-            self.end()
+            try:
+                function()
+            finally:
+                self.end()
 
         return ending
 
@@ -63,14 +66,14 @@ class _Turn:
 
     def __init__(self, part: nn.Module, turns: Turns, tensors: Sequence[torch.Tensor]) -> None:
         self._turns = turns
-        self._begin = partial(turns.begin, tensors)
-        self._hook = part.register_forward_pre_hook(lambda *_: self._begin())
+        self._tensors = tensors
+        self._hook = part.register_forward_pre_hook(self.pre_forward)
         self.execution_device = turns.device
         """By which a pipeline knows where it computes."""
 
     def pre_forward(self, *_: object) -> None:
-        """Called before a VAE encodes or decodes."""
-        self._begin()
+        """Called before the part runs, and before a VAE encodes or decodes."""
+        self._turns.begin(self._tensors)
 
     def detach_hook(self, _: nn.Module) -> None:
         """Called when the pipeline's hooks are removed."""

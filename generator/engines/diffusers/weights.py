@@ -146,7 +146,7 @@ def numbers(component: Path) -> int:
                 f"{file} is broken or cut off. `zoetrope models pull` with the model's name fetches it again; into a "
                 "folder of your own, copy it again."
             )
-        count += sum(math.prod(cast("list[int]", entry["shape"])) for entry in _tensors(file)[1])
+        count += sum(map(_count, _tensors(file)[1]))
     return count
 
 
@@ -154,10 +154,14 @@ def ends_well(file: Path) -> bool:
     """Whether a safetensors file is as long as its header says. Raises `OSError` where it cannot be read."""
     try:
         begin, tensors = _tensors(file)
-        ends = [cast("list[int]", entry["data_offsets"])[1] for entry in tensors]
+        ends = [cast("list[int]", entry["data_offsets"])[1] for entry in tensors if _count(entry)]
         return file.stat().st_size == begin + max(ends, default=0)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, MemoryError, OverflowError):
         return False
+
+
+def _count(tensor: Mapping[str, object]) -> int:
+    return math.prod(cast("list[int]", tensor["shape"]))
 
 
 def _tensors(file: Path) -> tuple[int, list[Mapping[str, object]]]:
