@@ -3,29 +3,12 @@
 from pathlib import Path
 
 import pytest
+from test_catalog import ENTRY
 
 from clips.catalog import Catalog, EngineKind
 from clips.errors import SetupError
 from clips.step_caches import Mag
 
-ENTRY = """
-[models.harbour]
-title = "Harbour"
-summary = "our fine-tune"
-engine = "diffusers"
-family = "wan"
-repo = "/srv/models/harbour"
-licence = "ours"
-goals = ["quality"]
-fps = 16
-multiple = 16
-frames = {{ offset = 1, step = 4, min = 33, max = 81 }}
-sizes = {{ 480p = [832, 480] }}
-default_size = "480p"
-price = {{ 480p = 78.0 }}
-accepts = ["motion"]
-{}
-"""
 FIRST_BLOCK = 'balanced = { kind = "first-block", threshold = 0.03 }'
 MAG = 'fast = { kind = "mag", threshold = 0.06, most = 2, kept = 0.2 }'
 
@@ -33,7 +16,7 @@ MAG = 'fast = { kind = "mag", threshold = 0.06, most = 2, kept = 0.2 }'
 def own(folder: Path, fields: str) -> Catalog:
     """The catalogue with a host's own entry."""
     file = folder / "own.toml"
-    file.write_text(ENTRY.format(fields), encoding="utf-8")
+    file.write_text(ENTRY + fields, encoding="utf-8")
     return Catalog.load(file)
 
 
